@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use hotswap_core::{Environment, EnvironmentEventBody, NodeId};
+use hotswap_core::{Environment, EnvironmentEventBody, EventBody, NodeId, Status};
 use hotswap_store::EnvironmentJournal;
-use hotswap_tests::Cluster;
+use hotswap_tests::{Cluster, EMAIL};
 use serde_json::json;
 
 /// Generous, because the machine may be busy.
@@ -120,6 +120,46 @@ async fn an_environment_that_has_decided_nothing_leaves_what_nodes_bring() -> Re
     cluster.restart_engine(store).await?;
     roll_out(&cluster, ("hello", "2.0.0"), "staging").await?;
     wait_until_it_runs(&cluster, &["hello 2.0.0"]).await?;
+    cluster.shutdown().await;
+    Ok(())
+}
+
+/// The rollout neither reverts nor settles a node that another environment decides about.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_rollout_gives_no_orders_to_a_node_that_has_moved() -> Result<()> {
+    let mut cluster = cluster(&[("qa", 2), ("production", 1)]).await?;
+    roll_out(&cluster, ("hello", "3.0.0"), "production").await?;
+    let rolling = ("rolling", json!({ "batch": 1, "settle": "1h" }));
+    let id = cluster.deploy(("hello", "2.0.0"), "qa", rolling).await?;
+    let deployments = cluster.engine.deployments.clone();
+    loop {
+        let state = deployments.get(id).await?;
+        if state.waiting_until().is_some() {
+            break;
+        }
+        ensure!(!state.status().is_final(), "{:?}", state.cause);
+        deployments.events(id, state.next_seq, 1, TIMEOUT).await?;
+    }
+    // The first of the plan runs the new version.
+    move_to(&mut cluster, "production").await?;
+    wait_until_it_runs(&cluster, &["hello 3.0.0"]).await?;
+    deployments.abort(id, EMAIL, None).await?;
+    let ended = cluster.wait_for_end(id).await?;
+    assert_eq!(ended.status(), Status::RolledBack, "{ended:?}");
+    let failures = cluster.events(id).await?.into_iter().find_map(|event| {
+        let EventBody::Ended { failures, .. } = event.body else {
+            return None;
+        };
+        Some(failures)
+    });
+    let failures = failures.context("it has ended")?;
+    let named: Vec<_> = failures
+        .iter()
+        .map(|failure| format!("{}: {}", failure.node, failure.error))
+        .collect();
+    let left = "qa-1: unreachable: it belongs to environment production now";
+    assert_eq!(named, [left]);
+    assert_eq!(runs(&cluster), ["hello 3.0.0"]);
     cluster.shutdown().await;
     Ok(())
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use hotswap_core::{Header, Requester, Status, Timestamp};
-use hotswap_runner::{NewUndo, Rollback};
+use hotswap_runner::{NewUndo, Rollback, UndoTarget};
 use hotswap_store::{CreateError, Journal};
-use hotswap_tests::{Cluster, EMAIL, InterceptedJournal, Interceptor};
+use hotswap_tests::{Cluster, EMAIL, InterceptedJournal, Interceptor, StaticFleet};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -40,6 +40,19 @@ impl Interceptor for HeldUndo {
         }
         journal.create(header, at).await
     }
+}
+
+fn new_undo(to: Option<UndoTarget>) -> Result<NewUndo> {
+    Ok(NewUndo {
+        module: "hello".parse()?,
+        environment: PRODUCTION.parse()?,
+        requester: Requester {
+            email: EMAIL.to_owned(),
+            subject: "tests".to_owned(),
+        },
+        to,
+        idempotency_key: None,
+    })
 }
 
 struct Fixture {
@@ -72,16 +85,7 @@ impl Fixture {
 
     /// Asks for an undo, and lets `meanwhile` happen between its decision and its deployment.
     async fn undo(&self, meanwhile: impl Future<Output = Result<()>>) -> Result<Rollback> {
-        let undo = NewUndo {
-            module: "hello".parse()?,
-            environment: PRODUCTION.parse()?,
-            requester: Requester {
-                email: EMAIL.to_owned(),
-                subject: "tests".to_owned(),
-            },
-            to: None,
-            idempotency_key: None,
-        };
+        let undo = new_undo(None)?;
         let deployments = self.cluster.engine.deployments.clone();
         let undone = tokio::spawn(async move { deployments.undo(undo).await });
         let held = timeout(PATIENCE, self.journal.is_held.acquire()).await;
@@ -150,4 +154,35 @@ async fn an_undo_goes_where_it_chose_if_nothing_happens_meanwhile() -> Result<()
     fixture
         .end(undone, "1.0.0", "the last success before 2.0.0")
         .await
+}
+
+/// One request to the store is for fewer successes than have come since.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_finds_a_version_however_often_others_have_succeeded_since() -> Result<()> {
+    let mut cluster = Cluster::start(&[(PRODUCTION, 1)]).await?;
+    cluster.upload_samples().await?;
+    // Nodes that do everything at once.
+    cluster.resources.fleet = Arc::new(StaticFleet::new(1));
+    let store = Arc::new(cluster.resources.store.clone());
+    cluster.restart_engine(store).await?;
+    let direct = || ("direct", json!({}));
+    let oldest = ("hello", "1.0.0");
+    let oldest = cluster.roll_out(oldest, PRODUCTION, direct()).await?;
+    for _ in 0..51 {
+        cluster
+            .roll_out(("hello", "2.0.0"), PRODUCTION, direct())
+            .await?;
+    }
+    let to = |version: &str| Ok::<_, anyhow::Error>(UndoTarget::Version(version.parse()?));
+    let deployments = cluster.engine.deployments.clone();
+    let unknown = deployments.undo(new_undo(Some(to("9.9.9")?))?).await;
+    let Err(hotswap_runner::deployments::Error::NotASuccess { .. }) = unknown else {
+        panic!("{unknown:?}");
+    };
+    let undone = deployments.undo(new_undo(Some(to("1.0.0")?))?).await?;
+    assert_eq!(undone.version.to_string(), "1.0.0");
+    let state = cluster.wait_for_end(undone.id).await?;
+    assert_eq!(state.header.undo_to, Some(oldest.header.id));
+    cluster.shutdown().await;
+    Ok(())
 }

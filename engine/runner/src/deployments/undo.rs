@@ -11,7 +11,7 @@ use super::new_deployment::Origin;
 use super::rollback::ROLLBACK_STRATEGY;
 use super::{Deployments, Error, NewDeployment, NewUndo, Rollback, UndoTarget};
 
-/// Successes that are looked at, and that an error can name.
+/// Successes that are looked at at once, and that an error can name.
 const MAX_LOOKED_AT: usize = 50;
 
 /// How often a success is chosen anew. Each time, a rollout has ended between the choice and the
@@ -144,10 +144,9 @@ impl Deployments {
             }
             Some(target) => {
                 let found = match target {
-                    UndoTarget::Version(version) => successes
-                        .iter()
-                        .find(|success| success.module.version == *version)
-                        .map(|success| success.id),
+                    UndoTarget::Version(version) => {
+                        self.find_success_with(version, new, &successes).await?
+                    }
                     UndoTarget::Deployment(id) => self.is_success(*id, new).await?.then_some(*id),
                 };
                 let id = found.ok_or_else(|| Error::NotASuccess {
@@ -174,6 +173,42 @@ impl Deployments {
             selector,
             reason,
         })
+    }
+
+    /// The newest success of a version of the module in the environment, however many have come
+    /// since. `newest` are those that are known.
+    async fn find_success_with(
+        &self,
+        version: &semver::Version,
+        new: &NewUndo,
+        newest: &[DeploymentSummary],
+    ) -> Result<Option<DeploymentId>, Error> {
+        let find = |successes: &[DeploymentSummary]| {
+            let found = successes
+                .iter()
+                .find(|success| success.module.version == *version);
+            found.map(|success| success.id)
+        };
+        if let Some(found) = find(newest) {
+            return Ok(Some(found));
+        }
+        let (mut looked_at, mut limit) = (newest.len(), MAX_LOOKED_AT);
+        while looked_at == limit {
+            limit = limit.saturating_mul(2);
+            let ids = self
+                .journal
+                .succeeded_deployments(&new.module, &new.environment, limit)
+                .await?;
+            // One that has succeeded meanwhile moves the others back: none is skipped.
+            let older = self
+                .projections
+                .summaries(ids.get(looked_at..).unwrap_or_default());
+            if let Some(found) = find(&older.await?) {
+                return Ok(Some(found));
+            }
+            looked_at = ids.len();
+        }
+        Ok(None)
     }
 
     /// Whether a deployment is a success of the module in the environment.
