@@ -25,8 +25,6 @@ mod sharing;
 mod suite;
 #[path = "redis/transfer.rs"]
 mod transfer;
-#[path = "redis/unreadable_records.rs"]
-mod unreadable_records;
 #[allow(dead_code)]
 #[path = "../../../tests/src/venv.rs"]
 mod venv;
