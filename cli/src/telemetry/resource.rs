@@ -33,7 +33,7 @@ pub(super) fn resource(service: &Service, variable: impl Fn(&str) -> Option<Stri
     let own = own.into_iter().filter(|attribute| {
         let key = attribute.key.as_str();
         let is_given = given.iter().any(|(given, _)| *given == key);
-        !is_given && !(has_name && key == "service.name")
+        !(is_given || has_name && key == "service.name")
     });
     // The builder reads the variables itself, but leaves the values percent-encoded.
     let decoded = given

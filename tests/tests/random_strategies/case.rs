@@ -97,7 +97,7 @@ fn amount(counts: std::ops::RangeInclusive<usize>, nodes: usize) -> impl Strateg
         let number = if is_share { count * 100 / nodes } else { count };
         let number = u8::try_from(number).expect("few nodes");
         match is_share {
-            true => Amount::Percent(number.into()),
+            true => Amount::Percent(number),
             false => Amount::Count(number.into()),
         }
     })
