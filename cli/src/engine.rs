@@ -89,6 +89,8 @@ pub async fn run(args: &Serve, global: &Global, variables: &EnvironmentVariables
             return Ok(Exit::Success);
         }
     }
+    // A key that is of no use is told before anything is created.
+    let jwt = config.jwt.as_ref().map(Jwt::verifier).transpose()?;
     let store = tokio::select! {
         store = EngineStore::open_when_available(&config) => store?,
         _ = signal.next() => {
@@ -96,7 +98,7 @@ pub async fn run(args: &Serve, global: &Global, variables: &EnvironmentVariables
             return Ok(Exit::Success);
         }
     };
-    let mut running = RunningEngine::start_on(store, &config, &tokens).await?;
+    let mut running = RunningEngine::start_on(store, &config, &tokens, jwt).await?;
     if let Some(exporting) = &mut exporting {
         exporting.export_metrics(running.metrics());
     }
@@ -206,11 +208,16 @@ impl RunningEngine {
     /// # Errors
     /// Where a key cannot be read, the data cannot be opened, or the port is taken.
     pub async fn start(config: &Config, tokens: &EngineTokens) -> Result<Self> {
-        Self::start_on(EngineStore::open(config).await?, config, tokens).await
+        let jwt = config.jwt.as_ref().map(Jwt::verifier).transpose()?;
+        Self::start_on(EngineStore::open(config).await?, config, tokens, jwt).await
     }
 
-    async fn start_on(store: EngineStore, config: &Config, tokens: &EngineTokens) -> Result<Self> {
-        let jwt = config.jwt.as_ref().map(Jwt::verifier).transpose()?;
+    async fn start_on(
+        store: EngineStore,
+        config: &Config,
+        tokens: &EngineTokens,
+        jwt: Option<hotswap_api::JwtVerifier>,
+    ) -> Result<Self> {
         let host = Host::new(hotswap_plugins::Limits::default())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let components = Components::of_engine(store.catalogue.clone(), store.blobs.clone());

@@ -407,6 +407,41 @@ fn tamper_kept(database: &Connection, table: &str, body: &str) {
 }
 
 #[tokio::test]
+async fn a_node_whose_cordon_cannot_be_read_stays_out_until_it_is_uncordoned() {
+    for (body, reason) in UNREADABLE {
+        let engine = Fixture::start().await;
+        engine.furnish().await;
+        // One more may be unavailable then.
+        engine.node_in("qa", "node-3").await;
+        let node = "/api/v1/nodes/node-1";
+        engine.post(&format!("{node}/drain"), json!({})).await.ok();
+        let engine = engine
+            .restart_after(|database| tamper_kept(database, "cordon", body))
+            .await;
+        for node in ["node-1", "node-2", "node-3"] {
+            engine.node_in("qa", node).await;
+        }
+        expect_metric(&engine, "hotswap_environment_events_damaged 1").await;
+        let cordon = &engine.get(node).await.ok()["cordon"];
+        assert_eq!(cordon["drained"], true, "{cordon}");
+        let told = cordon["reason"].as_str().unwrap();
+        assert!(told.contains("cannot be read") && told.contains(reason));
+        let listed = engine.get("/api/v1/nodes").await.ok();
+        assert_eq!(&listed["nodes"][0]["cordon"], cordon);
+        let ended = engine.ended(&engine.deploy(json!({})).await).await;
+        assert_eq!(ended["status"], "succeeded", "{ended}");
+        assert_eq!(ended["cordoned"][0]["node"], "node-1", "{ended}");
+        assert_eq!(engine.active("node-1", "hello"), None);
+
+        let uncordon = format!("{node}/uncordon");
+        let node = engine.post(&uncordon, json!({})).await.ok();
+        assert_eq!(node["cordon"], Value::Null);
+        expect_metric(&engine, "hotswap_environment_events_damaged 0").await;
+        engine.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn no_deployment_begins_under_another_policy_than_the_one_that_cannot_be_read() {
     const QA: &str = "/api/v1/environments/qa";
     for (body, reason) in UNREADABLE {
