@@ -67,6 +67,11 @@ impl Addresses {
         control: SocketAddr,
         engine: Option<String>,
     ) -> Result<Self, Error> {
+        // As Kubernetes has the address of a pod.
+        let advertise = advertise.map(|host| match host.parse() {
+            Ok(ip) => bracketed(IpAddr::V6(ip)),
+            Err(_) => host,
+        });
         if let Some(host) = &advertise
             && !is_reachable(host)
         {
@@ -191,6 +196,7 @@ mod tests {
             (None, "127.0.0.7:80", "http://127.0.0.7:80"),
             (Some("node.example"), "0.0.0.0:80", "http://node.example:80"),
             (Some("[::1]"), "0.0.0.0:80", "http://[::1]:80"),
+            (Some("fd00::7"), "[::]:80", "http://[fd00::7]:80"),
         ] {
             let urls = addresses(advertise, listen).unwrap().urls().await.unwrap();
             assert_eq!(urls.control, url, "{listen}");
@@ -235,6 +241,7 @@ mod tests {
         for host in [
             "0.0.0.0",
             "[::]",
+            "::",
             "",
             "host:80",
             "a b",

@@ -58,6 +58,8 @@ mod redis_server;
 mod registry_server;
 mod replicas;
 mod requests;
+/// The kinds of the chart that Kubernetes does not have.
+pub mod resource_definition;
 mod shared_host;
 mod silent_server;
 mod static_fleet;

@@ -9,6 +9,7 @@ use tokio::process::Command;
 
 use crate::go_program::{CONSUL, GoProgram, HELM};
 use crate::kubernetes_version::KUBE_APISERVER;
+use crate::resource_definition::ResourceDefinition;
 use crate::venv::Venv;
 
 const SETUP_HINT: &str = "run `cargo xtask setup --tests`";
@@ -154,6 +155,16 @@ pub fn kube_apiserver() -> Result<Command> {
 /// If it is not installed.
 pub fn helm() -> Result<Command> {
     cached_program(&HELM)
+}
+
+/// The definition of a resource that Kubernetes does not have, in YAML.
+///
+/// # Errors
+/// If it is not there.
+pub fn resource_definition(definition: &ResourceDefinition) -> Result<String> {
+    let file = definition.cached()?;
+    let text = fs::read_to_string(&file);
+    text.with_context(|| format!("no {}: {SETUP_HINT}", file.display()))
 }
 
 /// `kubectl`, at the version of the node that `cargo xtask kubernetes` has started in a folder.

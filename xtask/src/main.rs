@@ -22,6 +22,9 @@ mod go_program;
 // Shared with the tests: the versions of Kubernetes that they know.
 #[path = "../../tests/src/kubernetes_version.rs"]
 mod kubernetes_version;
+// Shared with the tests: setup puts definitions of resources where the tests look for them.
+#[path = "../../tests/src/resource_definition.rs"]
+mod resource_definition;
 // Shared with the tests: setup installs Python packages where the tests look for them.
 #[path = "../../tests/src/venv.rs"]
 mod venv;

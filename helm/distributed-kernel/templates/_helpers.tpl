@@ -5,14 +5,15 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* The prefix of all names. Short enough for "-GROUP-headless" to follow. */}}
+{{/* The prefix of all names. Short enough for "-GROUP-headless" to follow, and for "-GROUP-REVISION", a label
+of a StatefulSet's pods, to have 63 characters. */}}
 {{- define "hotswap.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 34 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 33 | trimSuffix "-" -}}
 {{- else if contains (include "hotswap.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 34 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 33 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name (include "hotswap.name" .) | trunc 34 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name (include "hotswap.name" .) | trunc 33 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
@@ -117,6 +118,11 @@ else new ones. Made once in each rendering, so that the secret and its checksum 
 {{/* The engine's URL in the cluster. */}}
 {{- define "hotswap.engine.url" -}}
 {{- printf "%s://%s.%s.svc:%d" (ternary "https" "http" (not (empty .Values.tls.engineSecret))) (include "hotswap.engine.fullname" .) .Release.Namespace (int .Values.engine.service.port) -}}
+{{- end -}}
+
+{{/* The address that ports listen on, as it stands before a colon. */}}
+{{- define "hotswap.listenAddress" -}}
+{{- ternary (printf "[%s]" .Values.listenAddress) .Values.listenAddress (contains ":" .Values.listenAddress) -}}
 {{- end -}}
 
 {{- define "hotswap.engine.serviceAccountName" -}}

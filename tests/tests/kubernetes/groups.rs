@@ -2,9 +2,16 @@
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
+use tokio::time::{Duration, Instant, sleep};
 
 use crate::load;
 use crate::release::{ENGINE, NODE_NAME, NODES, Release};
+
+/// A name that only renewed certificates are for.
+const RENEWED: &str = "renewed.hotswap.internal";
+
+/// How long it may take until a pod has what is in a secret. The kubelet looks about once a minute.
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a node: cargo xtask kubernetes"]
@@ -80,6 +87,26 @@ async fn engine_and_nodes_show_each_other_certificates() -> Result<()> {
     for pod in release.pods("node-nodes")? {
         assert!(nodes.contains(&pod), "{pod}: {nodes}");
     }
+    // Renewed certificates, which the kubelet puts in the place of the old ones in its own time. They are
+    // for one more name, by which nobody is reached before.
+    let client = release.client_of(RENEWED)?;
+    for (secret, host, service) in [
+        ("engine-tls", format!("{ENGINE}.https.svc"), ENGINE),
+        ("nodes-tls", NODE_NAME.to_owned(), NODES),
+    ] {
+        let url = release.url(service)?;
+        let port = url.rsplit(':').next().context("no port")?;
+        let url = format!("https://{RENEWED}:{port}/");
+        assert!(client.get(&url).send().await.is_err(), "{service}");
+        release.renew(secret, &[&host, RENEWED])?;
+        let deadline = Instant::now() + RENEWAL_TIMEOUT;
+        while let Err(error) = client.get(&url).send().await {
+            assert!(Instant::now() < deadline, "{service}: {error:?}");
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+    release.deploy("2.0.0", "direct", &[])?;
+    release.wait_for_versions("2.0.0", 3)?;
     let restarted = release.restarted_pods()?;
     assert!(restarted.is_empty(), "started again: {restarted:?}");
     Ok(())

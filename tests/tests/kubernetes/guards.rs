@@ -143,6 +143,26 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("node: {replicaCount: 2}", "minAvailable is 2 of 2 pods"),
     (
+        "node: {replicaCount: 1, podDisruptionBudget: {minAvailable: 50%}}",
+        "minAvailable is 50%, and Kubernetes rounds it up",
+    ),
+    (
+        "node: {replicaCount: 3, podDisruptionBudget: {minAvailable: 67%}}",
+        "minAvailable is 67%, and Kubernetes rounds it up",
+    ),
+    (
+        "nodeGroups: {nodes: {kind: DaemonSet, podDisruptionBudget: {minAvailable: 100%}}}",
+        "minAvailable is 100%, and Kubernetes rounds it up",
+    ),
+    (
+        "node: {podDisruptionBudget: {minAvailable: null, maxUnavailable: 0}}",
+        "nodeGroups.nodes.podDisruptionBudget.maxUnavailable is 0",
+    ),
+    (
+        "redis: {enabled: true}\nengine: {podDisruptionBudget: {maxUnavailable: 0%}}",
+        "engine.podDisruptionBudget.maxUnavailable is 0",
+    ),
+    (
         "node: {lameDuckSeconds: 30}",
         "is 60, and stopping may take 65",
     ),
@@ -268,7 +288,10 @@ fn engines_that_share_a_store_have_a_budget_that_lets_one_go() {
 #[test]
 fn a_group_with_a_share_or_a_higher_count_is_accepted() {
     for values in [
-        "nodeGroups: {nodes: {replicaCount: 1, podDisruptionBudget: {minAvailable: 50%}}}",
+        "nodeGroups: {nodes: {replicaCount: 4, podDisruptionBudget: {minAvailable: 75%}}}",
+        "nodeGroups: {nodes: {replicaCount: 3, podDisruptionBudget: {minAvailable: 66%}}}",
+        "node: {replicaCount: 1, podDisruptionBudget: {minAvailable: null, maxUnavailable: 1%}}",
+        "nodeGroups: {nodes: {kind: DaemonSet, podDisruptionBudget: {minAvailable: 99%}}}",
         "nodeGroups: {nodes: {kind: DaemonSet}}",
         "nodeGroups: {nodes: null}",
         "node: {lameDuckSeconds: 0, drainSeconds: 30, terminationGracePeriodSeconds: 33}",

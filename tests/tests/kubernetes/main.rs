@@ -2,6 +2,7 @@
 //!
 //! What needs the node is ignored here: `cargo xtask kubernetes` builds it and runs the rest.
 
+mod admission;
 mod alerts;
 mod collector;
 mod documentation;

@@ -1,16 +1,18 @@
 //! What the chart renders to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hotswap_tests::{read_yaml, tools};
 use serde_json::{Value, json};
 
-use crate::renderer::{Manifests, VERSIONS, lint, read, render, value_files};
+use crate::renderer::{Manifests, VERSIONS, chart, helm, lint, read, render, value_files};
 
-/// Kinds of others, of which the validator has no schema.
+/// Kinds of others, of which the validator has no schema. `admission.rs` has one.
 const UNKNOWN_KINDS: [&str; 3] = ["HTTPRoute", "PrometheusRule", "ServiceMonitor"];
 
 const ENGINE: &str = "rel-distributed-kernel-engine";
@@ -206,11 +208,12 @@ fn pods_restart_when_their_configuration_or_tokens_change_and_only_then() {
     assert!(first[1] != others[1] && first[2] != others[2]);
     // Generated once in a rendering: what the pods carry is of what the secret holds.
     let generated = Manifests::of("").unwrap();
-    let of = |name: &str| {
-        let pod = &generated.get("Deployment", name)["spec"]["template"]["metadata"];
-        pod["annotations"]["checksum/tokens"].clone()
-    };
-    assert_eq!(of(ENGINE), of(NODES));
+    let secret = generated.get("Secret", "rel-distributed-kernel-tokens");
+    let held = secret["data"]["node-token"].as_str().unwrap();
+    let token = String::from_utf8(STANDARD.decode(held).unwrap()).unwrap();
+    let given = checksums(&format!("auth: {{nodeToken: '{token}'}}"));
+    let pod = &generated.get("Deployment", NODES)["spec"]["template"]["metadata"];
+    assert_eq!(pod["annotations"]["checksum/tokens"], given[2]);
 }
 
 #[test]
@@ -258,6 +261,148 @@ fn pods_keep_the_restricted_security_standard() {
                 "{name}: {probe}"
             );
         }
+    }
+}
+
+/// The template of each workload's pods, by kind and name, of a chart in a folder.
+fn pod_templates(chart: &Path, values: &str) -> BTreeMap<String, Value> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), values).unwrap();
+    let arguments = [
+        "template",
+        "rel",
+        chart.to_str().unwrap(),
+        "--kube-version=1.30.14",
+        "--values",
+        file.path().to_str().unwrap(),
+    ];
+    let text = helm(&arguments).unwrap().unwrap();
+    let objects = read_yaml(&text).unwrap().into_iter();
+    let workloads = objects.filter(|object| object["spec"]["template"].is_object());
+    let templates = workloads.map(|workload| {
+        let name = format!("{} {}", workload["kind"], workload["metadata"]["name"]);
+        (name, workload["spec"]["template"].clone())
+    });
+    templates.collect()
+}
+
+/// All kinds of workloads, with everything of which pods have a checksum.
+const WORKLOADS: &str = "
+image: {repository: registry.example/hotswap}
+auth: {apiToken: 0123456789abcdef, nodeToken: fedcba9876543210}
+redis: {enabled: true}
+discovery: {mode: kubernetes}
+nodeGroups:
+  edge: {kind: DaemonSet, environment: edge}
+  state: {kind: StatefulSet, environment: state}
+";
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_folder(&entry.path(), &to),
+            false => {
+                fs::copy(entry.path(), to).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn another_version_of_the_chart_alone_restarts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("distributed-kernel");
+    copy_folder(&chart(), &other);
+    let of_this = read("Chart.yaml");
+    let of_other = of_this.replacen("\nversion: 0.1.0\n", "\nversion: 0.1.1\n", 1);
+    assert_ne!(of_this, of_other);
+    fs::write(other.join("Chart.yaml"), of_other).unwrap();
+    let templates = pod_templates(&chart(), WORKLOADS);
+    assert_eq!(templates.len(), 5, "{:?}", templates.keys());
+    assert_eq!(templates, pod_templates(&other, WORKLOADS));
+}
+
+#[test]
+fn pods_restart_for_the_tokens_and_the_configuration_that_they_have() {
+    let templates = pod_templates(&chart(), WORKLOADS);
+    let changed_by = |from: &str, to: &str| {
+        let values = WORKLOADS.replacen(from, to, 1);
+        assert_ne!(values, WORKLOADS);
+        let others = pod_templates(&chart(), &values);
+        let changed = templates
+            .iter()
+            .filter(|(name, template)| others[*name] != **template);
+        changed.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+    };
+    let engine = format!(r#""Deployment" "{ENGINE}""#);
+    let by_api_token = changed_by("0123456789abcdef", "0123456789abcdeg");
+    assert_eq!(by_api_token, std::slice::from_ref(&engine));
+    let by_configuration = changed_by("mode: kubernetes", "mode: kubernetes, podLabels: false");
+    assert_eq!(by_configuration, std::slice::from_ref(&engine));
+    let by_node_token = changed_by("fedcba9876543210", "fedcba9876543211");
+    let of_nodes = templates.keys().filter(|name| !name.contains("redis"));
+    assert_eq!(by_node_token, of_nodes.cloned().collect::<Vec<_>>());
+}
+
+/// A label of a pod has at most 63 characters, and a StatefulSet gives its pods one that ends with its
+/// revision.
+#[test]
+fn the_longest_names_leave_room_for_what_kubernetes_adds() {
+    const REVISION: usize = "-6b8c9d7f54".len();
+    let values = "
+fullnameOverride: a-name-that-is-longer-than-a-prefix-of-ours
+nodeGroups: {a-group-with-18-ch: {kind: StatefulSet, environment: qa}}
+";
+    let manifests = Manifests::of(values).unwrap();
+    let groups = manifests.all("StatefulSet");
+    let names: Vec<_> = groups
+        .map(|group| group["metadata"]["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names.len(), 1);
+    assert!(names[0].ends_with("-a-group-with-18-ch"), "{names:?}");
+    assert!(names[0].len() + REVISION <= 63, "{names:?}");
+    for service in manifests.all("Service") {
+        let name = service["metadata"]["name"].as_str().unwrap();
+        assert!(name.len() <= 63, "{name}");
+    }
+}
+
+#[test]
+fn all_ports_listen_on_the_address_of_the_values() {
+    for (values, address) in [("{}", "0.0.0.0"), ("listenAddress: '::'", "[::]")] {
+        let manifests = Manifests::of(values).unwrap();
+        for (name, flags) in [
+            (ENGINE, &["--listen=", ":5000"][..]),
+            (NODES, &["--data=", ":8080", "--control=", ":8081"]),
+        ] {
+            let arguments = manifests.arguments("Deployment", name);
+            for flag in flags.chunks(2) {
+                let expected = format!("{}{address}{}", flag[0], flag[1]);
+                assert!(arguments.contains(&expected), "{expected}: {arguments:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_pod_gets_the_secrets_for_the_registry() {
+    let values = "
+global: {imagePullSecrets: [mirror]}
+image: {pullSecrets: [registry]}
+redis: {enabled: true}
+";
+    let manifests = Manifests::of(values).unwrap();
+    let expected = json!([{ "name": "mirror" }, { "name": "registry" }]);
+    for (kind, name) in [
+        ("Deployment", ENGINE),
+        ("Deployment", NODES),
+        ("StatefulSet", "rel-redis"),
+    ] {
+        let pod = &manifests.get(kind, name)["spec"]["template"]["spec"];
+        assert_eq!(pod["imagePullSecrets"], expected, "{name}");
     }
 }
 

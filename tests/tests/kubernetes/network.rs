@@ -1,6 +1,7 @@
 //! Who may reach whom, where the network enforces the policies that the chart installs.
 
 use anyhow::{Result, bail};
+use serde_json::json;
 
 use crate::release::{ENGINE, Release};
 
@@ -58,6 +59,44 @@ fn policies_let_through_what_is_needed_and_nothing_else() -> Result<()> {
         assert_eq!(reached, may, "{pod} to {address}:{port}");
     }
     // With all of that, a rollout works.
+    release.deploy("1.0.0", "direct", &[])?;
+    release.wait_for_versions("1.0.0", 3)?;
+    Ok(())
+}
+
+/// Without the policies of others in their way, and small.
+const CALLERS: &str = "
+networkPolicy: {enabled: false}
+node: {replicaCount: 1, podDisruptionBudget: {enabled: false}}
+";
+
+#[test]
+#[ignore = "needs a node: cargo xtask kubernetes"]
+fn policies_let_in_whom_the_values_name_and_no_other_pod() -> Result<()> {
+    let named = json!({
+        "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "friends" } },
+    });
+    // The tests themselves: everything but pods, whose network up.sh sets.
+    let machine = json!({ "ipBlock": { "cidr": "0.0.0.0/0", "except": ["10.244.0.0/16"] } });
+    let values = json!({ "networkPolicy": {
+        "apiFrom": [named, machine], "dataFrom": [named], "metricsFrom": [named],
+    } });
+    // JSON is YAML.
+    let release = Release::install("limited", &values.to_string())?;
+    let friends = Release::install("friends", CALLERS)?;
+    let strangers = Release::install("strange", CALLERS)?;
+    let engine = format!("{ENGINE}.limited.svc");
+    let nodes = release.pods("node-nodes")?;
+    let node = release.pod_address(&nodes[0])?;
+    let friend = friends.pods("node-nodes")?.remove(0);
+    let stranger = strangers.pods("node-nodes")?.remove(0);
+    for (address, port) in [(engine.as_str(), API), (&node, DATA), (&node, CONTROL)] {
+        for (from, pod, may) in [(&friends, &friend, true), (&strangers, &stranger, false)] {
+            let reached = reaches(from, pod, address, port)?;
+            assert_eq!(reached, may, "{pod} to {address}:{port}");
+        }
+    }
+    assert!(reaches(&release, &nodes[0], &engine, API)?);
     release.deploy("1.0.0", "direct", &[])?;
     release.wait_for_versions("1.0.0", 3)?;
     Ok(())

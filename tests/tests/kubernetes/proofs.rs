@@ -143,6 +143,18 @@ async fn several_engines_share_a_redis_and_each_may_go() -> Result<()> {
     assert_eq!(engines.len(), 3);
     release.deploy("1.0.0", "direct", &[])?;
     let clients = load::start(&release, NODES)?;
+    // Machines are drained as slowly as the budget says: two of three stay.
+    release.evict(&engines[0])?;
+    let refused = release.evict(&engines[1]).unwrap_err().to_string();
+    assert!(refused.contains("disruption budget"), "{refused}");
+    release.wait_until("the second eviction", || {
+        Ok(release.evict(&engines[1]).is_ok())
+    })?;
+    release.wait_until("the successors", || {
+        let running = release.pods("engine")?;
+        Ok(running.len() == 3 && !running.iter().any(|pod| engines[..2].contains(pod)))
+    })?;
+    release.wait_for_pods(ENGINE, 3)?;
     let id = release.begin("2.0.0", "canary", &["--set", "soak=20s"])?;
     release.wait_until("the first node", || {
         Ok(release.versions()?.contains(&"2.0.0".to_owned()))
@@ -190,13 +202,16 @@ async fn nodes_may_be_scaled_up_and_down_in_the_middle_of_a_rollout() -> Result<
         let count = format!("--replicas={count}");
         release.kubectl(&["scale", "deployment", NODES, &count])
     };
-    let id = release.begin("2.0.0", "canary", &["--set", "soak=8s"])?;
+    // Longer than it takes three more pods to become ready.
+    let id = release.begin("2.0.0", "canary", &["--set", "soak=30s"])?;
     release.wait_until("the first node", || {
         Ok(release.versions()?.contains(&"2.0.0".to_owned()))
     })?;
     scale("6")?;
     release.wait_for_nodes(6)?;
     scale("2")?;
+    let state = release.json(&["deployment", "get", &id])?;
+    assert_eq!(state["status"], "running", "{state}");
     let report = release.wait_for_end(&id)?;
     assert!(
         ["succeeded", "partial"].contains(&report["state"].as_str().unwrap()),

@@ -1,6 +1,7 @@
 //! A release of the chart on a real node.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
@@ -72,9 +73,31 @@ impl Release {
 
     /// Makes a secret with a certificate for a host, and for the machine, where tests reach it.
     fn issue(&self, secret: &str, host: &str) -> Result<()> {
+        let create = self.secret_command(secret, &[host])?;
+        self.kubectl(&create.iter().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(())
+    }
+
+    /// Puts another certificate into a secret of [`Self::install_over_https`]: for these hosts, and for
+    /// the machine.
+    ///
+    /// # Errors
+    /// If kubectl fails.
+    pub fn renew(&self, secret: &str, hosts: &[&str]) -> Result<()> {
+        let mut create = self.secret_command(secret, hosts)?;
+        create.extend(["--dry-run=client", "--output=json"].map(str::to_owned));
+        let object = self.kubectl(&create.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let file = self.folder.path().join("secret.json");
+        fs::write(&file, object)?;
+        self.kubectl(&["replace", "--filename", &file.to_string_lossy()])?;
+        Ok(())
+    }
+
+    /// The arguments of the command that makes a secret with a new certificate.
+    fn secret_command(&self, secret: &str, hosts: &[&str]) -> Result<Vec<String>> {
         let authority = self.authority.as_ref().context("no authority")?;
         let folder = self.folder.path();
-        authority.issue_for(folder, secret, &[host, &self.address])?;
+        authority.issue_for(folder, secret, &[hosts, &[&self.address]].concat())?;
         let file = |key: &str, name: &str| {
             let path = folder.join(name);
             format!("--from-file={key}={}", path.display())
@@ -91,9 +114,8 @@ impl Release {
             secret,
             "--type=kubernetes.io/tls",
         ];
-        let files = files.each_ref().map(String::as_str);
-        self.kubectl(&[&create[..], &files].concat())?;
-        Ok(())
+        let create = create.map(str::to_owned);
+        Ok(create.into_iter().chain(files).collect())
     }
 
     fn prepare(namespace: &str, values: &str, authority: Option<Authority>) -> Result<Self> {
@@ -339,6 +361,17 @@ impl Release {
     pub fn client(&self) -> Result<reqwest::Client> {
         let authority = self.authority.as_ref().context("no authority")?;
         authority.client(self.folder.path(), None)
+    }
+
+    /// As [`Self::client`], where a host is the machine.
+    ///
+    /// # Errors
+    /// If it speaks no HTTPS.
+    pub fn client_of(&self, host: &str) -> Result<reqwest::Client> {
+        let authority = self.authority.as_ref().context("no authority")?;
+        // The port is that of the request.
+        let addr = SocketAddr::new(self.address.parse()?, 0);
+        authority.client_of(self.folder.path(), host, addr)
     }
 
     /// The pods of which a container has ended and been started again.

@@ -67,6 +67,9 @@ fn unknown_keys_and_wrong_types_are_refused_everywhere() {
             "nodeGroups={\"UPPER\":{\"environment\":\"qa\"}}",
             "nodeGroups.nodes.unknownKey=1",
             "nodeGroups.nodes.replicaCount=\"3\"",
+            // Helm would write it as 1.23456789012e+11.
+            "nodeGroups.nodes.labels={\"account\":123456789012}",
+            "listenAddress=\"10.0.0.1\"",
             "discovery.mode=\"consul\"",
             "node.podDisruptionBudget.minAvailable=\"half\"",
         ]

@@ -1,11 +1,16 @@
 //! Several engines on a store that they share.
 
-use std::process::Command;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::{env, fs};
 
-use hotswap_tests::{RedisKind, RedisServer, tools};
+use hotswap_tests::{RedisKind, RedisServer, read_yaml, tools};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use crate::renderer::{Manifests, read};
+use crate::renderer::{Manifests, read, render_values};
 
 const ENGINE: &str = "rel-distributed-kernel-engine";
 const STORE: &str = "rel-redis";
@@ -39,7 +44,8 @@ fn with_a_store_there_are_three_engines_that_keep_nothing_of_their_own() {
         pod["topologySpreadConstraints"].as_array().unwrap().len(),
         2
     );
-    assert_eq!(volume(&manifests, "data")["emptyDir"], json!({}));
+    let cache = json!({ "sizeLimit": "8Gi" });
+    assert_eq!(volume(&manifests, "data")["emptyDir"], cache);
     assert!(!manifests.has("PersistentVolumeClaim"));
     let budget = &manifests.get("PodDisruptionBudget", ENGINE)["spec"];
     assert_eq!(budget["minAvailable"], 2);
@@ -130,25 +136,128 @@ fn engines_take_the_server_of_the_chart_for_durable() {
     assert_eq!(report["durable"], true, "{report}");
 }
 
+/// The scripts of the server's pod, with folders of this machine, and without the server: the first one
+/// prints its configuration instead.
+struct StorePod {
+    folder: TempDir,
+    container: Value,
+}
+
+impl StorePod {
+    fn new() -> Self {
+        let manifests = Manifests::of("redis: {enabled: true}").unwrap();
+        let pod = &manifests.get("StatefulSet", STORE)["spec"]["template"]["spec"];
+        let pod = Self {
+            folder: tempfile::tempdir().unwrap(),
+            container: pod["containers"][0].clone(),
+        };
+        for path in ["config", "password", "run", "programs"] {
+            fs::create_dir(pod.path(path)).unwrap();
+        }
+        fs::write(pod.path("config/valkey.conf"), "tcp-keepalive 60\n").unwrap();
+        // Answers as the server does to a client with this password.
+        let client = "#!/bin/sh\nif [ \"$REDISCLI_AUTH\" = \"$(cat \"$SERVER_PASSWORD\")\" ]; then echo PONG; \
+                      else echo NOAUTH; fi\n";
+        let program = pod.path("programs/valkey-cli");
+        fs::write(&program, client).unwrap();
+        fs::set_permissions(program, Permissions::from_mode(0o755)).unwrap();
+        pod
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    fn set_password(&self, password: &str) {
+        fs::write(self.path("password/password"), format!("{password}\n")).unwrap();
+    }
+
+    /// Starts the server: returns its configuration. It knows this password from then on.
+    fn start(&self) -> String {
+        fs::copy(self.path("password/password"), self.path("server")).unwrap();
+        let output = self.run(&self.container["command"]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn passes(&self, probe: &str) -> bool {
+        self.run(&self.container[probe]["exec"]["command"])
+            .status
+            .success()
+    }
+
+    fn run(&self, command: &Value) -> Output {
+        let script = command[2].as_str().unwrap();
+        let at = |path: &str| self.path(path).to_str().unwrap().to_owned();
+        let script = script
+            .replace("/etc/valkey-password", &at("password"))
+            .replace("/etc/valkey", &at("config"))
+            .replace("/run/valkey", &at("run"))
+            .replace("exec valkey-server", "exec cat");
+        let mut path = vec![self.path("programs")];
+        path.extend(env::split_paths(&env::var_os("PATH").unwrap()));
+        Command::new("sh")
+            .args(["-ec", &script])
+            .env("PATH", env::join_paths(path).unwrap())
+            .env("SERVER_PASSWORD", self.path("server"))
+            .output()
+            .unwrap()
+    }
+}
+
 #[test]
 fn the_password_of_the_server_is_on_no_command_line() {
-    let manifests = Manifests::of("redis: {enabled: true}").unwrap();
-    let pod = &manifests.get("StatefulSet", STORE)["spec"]["template"]["spec"];
-    let command = pod["containers"][0]["command"].as_array().unwrap();
-    let script = command[2].as_str().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let at = |path: &str| folder.path().join(path);
-    for path in ["config", "password", "run"] {
-        std::fs::create_dir(at(path)).unwrap();
+    let pod = StorePod::new();
+    pod.set_password("p4ss w0rd");
+    assert_eq!(pod.start(), "tcp-keepalive 60\nrequirepass \"p4ss w0rd\"\n");
+}
+
+/// A password of the user's may have any character.
+#[test]
+fn the_server_has_the_password_of_the_secret_to_the_letter() {
+    let pod = StorePod::new();
+    for password in [r#"say "friend""#, r"back\slash\n", r"$HOME `id` %s 'x' #"] {
+        pod.set_password(password);
+        let config = pod.start();
+        let file = pod.path("server.conf");
+        fs::write(&file, &config).unwrap();
+        let arguments = ["--include", file.to_str().unwrap()];
+        let server = RedisServer::start_with(RedisKind::Valkey, &arguments).unwrap();
+        let answer = server.command(&["AUTH", password]).unwrap();
+        assert_eq!(answer, "+OK\r\n", "{password}: {config}");
+        let answer = server.command(&["PING"]).unwrap();
+        assert!(answer.starts_with("-NOAUTH"), "{password}: {answer}");
+        assert!(pod.passes("livenessProbe"), "{password}");
     }
-    std::fs::write(at("config/valkey.conf"), "port 6379\n").unwrap();
-    std::fs::write(at("password/password"), "p4ss w0rd\n").unwrap();
-    let script = script
-        .replace("/etc/valkey-password", at("password").to_str().unwrap())
-        .replace("/etc/valkey", at("config").to_str().unwrap())
-        .replace("/run/valkey", at("run").to_str().unwrap())
-        .replace("exec valkey-server", "exec cat");
-    let output = Command::new("sh").args(["-ec", &script]).output().unwrap();
-    let started_with = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(started_with, "port 6379\nrequirepass \"p4ss w0rd\"\n");
+}
+
+/// The server reads its password when it starts. Without a restart, engines would be locked out that
+/// read a new one.
+#[test]
+fn a_server_whose_password_has_changed_is_restarted_and_serves_until_then() {
+    let pod = StorePod::new();
+    pod.set_password("the first password");
+    pod.start();
+    assert!(pod.passes("readinessProbe") && pod.passes("livenessProbe"));
+    pod.set_password("the second password");
+    assert!(pod.passes("readinessProbe"), "it has the first one");
+    assert!(!pod.passes("livenessProbe"), "it must be restarted");
+    pod.start();
+    assert!(pod.passes("readinessProbe") && pod.passes("livenessProbe"));
+}
+
+/// What renders without a cluster makes a new password each time, and the server would be restarted
+/// with each synchronisation.
+#[test]
+fn the_values_for_production_render_to_the_same_each_time() {
+    let render = || {
+        let text = render_values(&read("values-production.yaml"))
+            .unwrap()
+            .unwrap();
+        read_yaml(&text).unwrap()
+    };
+    let first = render();
+    assert_eq!(first, render());
+    let mut secrets = first.iter().filter(|object| object["kind"] == "Secret");
+    assert!(secrets.next().is_none());
 }

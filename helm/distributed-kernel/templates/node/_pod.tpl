@@ -13,7 +13,8 @@ metadata:
     {{- end }}
   annotations:
     {{- if not $root.Values.auth.existingSecret }}
-    checksum/tokens: {{ include "hotswap.tokens" $root | sha256sum }}
+    # The one that nodes have: another API token restarts none of them.
+    checksum/tokens: {{ get (include "hotswap.tokens" $root | fromYaml) $root.Values.auth.nodeTokenKey | sha256sum }}
     {{- end }}
     {{- with $node.podAnnotations }}
     {{- toYaml . | nindent 4 }}
@@ -44,8 +45,8 @@ spec:
         - run
         - --id=$(POD_NAME)
         - --advertise=$(POD_IP)
-        - --data=0.0.0.0:8080
-        - --control=0.0.0.0:8081
+        - --data={{ include "hotswap.listenAddress" $root }}:8080
+        - --control={{ include "hotswap.listenAddress" $root }}:8081
         - --data-dir=/var/lib/hotswap
         {{- if eq $root.Values.discovery.mode "kubernetes" }}
         - --discovered

@@ -1,5 +1,6 @@
 {{/* The objects of the server. The chart above makes them: a subchart does not see the labels and annotations
-of every object. Context of each: what a template of this chart sees, and commonLabels and commonAnnotations. */}}
+of every object. Context of each: what a template of this chart sees, and commonLabels, commonAnnotations and
+imagePullSecrets, a text. */}}
 
 {{- define "redis.fullname" -}}
 {{- printf "%s-redis" (.Release.Name | trunc 40 | trimSuffix "-") -}}

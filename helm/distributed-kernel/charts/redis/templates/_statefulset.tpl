@@ -21,11 +21,8 @@ spec:
       annotations:
         checksum/config: {{ include "redis.config" . | sha256sum }}
     spec:
-      {{- with .Values.global.imagePullSecrets }}
-      imagePullSecrets:
-        {{- range . }}
-        - name: {{ . }}
-        {{- end }}
+      {{- with .imagePullSecrets }}
+      {{- . | nindent 6 }}
       {{- end }}
       automountServiceAccountToken: false
       enableServiceLinks: false
@@ -36,31 +33,45 @@ spec:
         - name: valkey
           image: {{ include "redis.image" . }}
           imagePullPolicy: {{ .Values.image.pullPolicy }}
-          # The password goes into a file in memory, not onto a command line.
+          # The password goes into files in memory, not onto a command line: quoted for the server, and as it is
+          # for the probes.
           command:
             - sh
             - -ec
             - |
               umask 077
-              { cat /etc/valkey/valkey.conf; printf 'requirepass "%s"\n' "$(cat /etc/valkey-password/password)"; } > /run/valkey/valkey.conf
+              password="$(cat /etc/valkey-password/password)"
+              printf '%s' "$password" > /run/valkey/password
+              quoted="$(printf '%s\n' "$password" | sed 's/[\\"]/\\&/g')"
+              { cat /etc/valkey/valkey.conf; printf 'requirepass "%s"\n' "$quoted"; } > /run/valkey/valkey.conf
               exec valkey-server /run/valkey/valkey.conf
           ports:
             - name: redis
               containerPort: 6379
               protocol: TCP
-          # While it reads its file it answers with an error, and is not ready.
+          # While it reads its file it answers with an error, and is not ready. The password is the one that it
+          # has started with: until it is restarted with a new one, it serves those who know the old one.
           readinessProbe:
             exec:
               command:
                 - sh
                 - -ec
-                - REDISCLI_AUTH="$(cat /etc/valkey-password/password)" valkey-cli ping | grep -q PONG
+                - REDISCLI_AUTH="$(cat /run/valkey/password)" valkey-cli ping | grep -q PONG
             periodSeconds: 5
             timeoutSeconds: 3
+          # A server that ends takes its container with it, and one that is slow is not faster after a restart. But
+          # it reads the password only when it starts, and engines take a new one within seconds.
           livenessProbe:
-            tcpSocket: {port: redis}
-            initialDelaySeconds: 10
-            periodSeconds: 10
+            exec:
+              command:
+                - sh
+                - -ec
+                - |
+                  if [ "$(cat /etc/valkey-password/password)" != "$(cat /run/valkey/password)" ]; then
+                    echo "the password has changed, and the server takes it when it starts"
+                    exit 1
+                  fi
+            periodSeconds: 5
             timeoutSeconds: 5
             failureThreshold: 6
           {{- with .Values.resources }}
