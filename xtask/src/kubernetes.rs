@@ -62,8 +62,9 @@ pub fn run(workspace: &Workspace, arguments: &KubernetesArgs) -> Result<()> {
     let folder = workspace.root().join("target/kubernetes");
     let program = workspace.build_hotswap()?;
     fs::create_dir_all(&folder)?;
-    shell::run(script("up.sh").arg(&folder).arg(version.number))?;
-    let tested = test(workspace, arguments, &program, &folder);
+    // Half a node that could not start is ended, too.
+    let tested = shell::run(script("up.sh").arg(&folder).arg(version.number))
+        .and_then(|()| test(workspace, arguments, &program, &folder));
     if !arguments.keep {
         shell::run(script("down.sh").arg(&folder))?;
     }

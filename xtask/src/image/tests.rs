@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -145,7 +145,7 @@ fn the_bill_of_materials_names_what_is_linked_and_not_what_only_tests_use() {
     for absent in ["rcgen", "proptest", "xtask", "hotswap-tests"] {
         assert!(find(absent).is_none(), "{absent}");
     }
-    let ids: std::collections::BTreeSet<_> = packages
+    let ids: BTreeSet<_> = packages
         .iter()
         .map(|package| package["SPDXID"].as_str())
         .collect();
@@ -159,4 +159,92 @@ fn times_are_written_as_rfc_3339() {
     assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
     assert_eq!(rfc3339(951_782_400), "2000-02-29T00:00:00Z");
     assert_eq!(rfc3339(1_795_737_599), "2026-11-26T23:59:59Z");
+}
+
+/// The instructions of the last stage of a Dockerfile, each with what follows its word.
+fn instructions(dockerfile: &str) -> Vec<(String, String)> {
+    let joined = dockerfile.replace("\\\n", " ");
+    let last = joined.rsplit("\nFROM ").next().unwrap().to_owned();
+    let lines = last.lines().skip(1).map(str::trim);
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let instructions = lines.map(|line| {
+        let (word, rest) = line.split_once(' ').unwrap();
+        (word.to_owned(), rest.trim().to_owned())
+    });
+    instructions.collect()
+}
+
+/// Both make one image. docs/adr/0033 says what differs.
+#[test]
+fn the_dockerfile_says_of_the_image_what_the_task_says() {
+    let workspace = Workspace::find().unwrap();
+    let dockerfile = fs::read_to_string(workspace.root().join("Dockerfile")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("image.tar");
+    let image = contents(folder.path(), Duration::ZERO).image();
+    image.write("localhost/hotswap:1.2.3", &archive).unwrap();
+    let image = Unpacked::read(&archive);
+    let config = &image.config["config"];
+
+    let instructions = instructions(&dockerfile);
+    let all = |word: &str| {
+        let found = instructions.iter().filter(move |(one, _)| one == word);
+        found.map(|(_, rest)| rest.clone()).collect::<Vec<_>>()
+    };
+    let one = |word: &str| match all(word).as_slice() {
+        [rest] => rest.clone(),
+        several => panic!("{word}: {several:?}"),
+    };
+    assert_eq!(config["User"], one("USER"));
+    assert_eq!(config["WorkingDir"], one("WORKDIR"));
+    assert_eq!(config["StopSignal"], one("STOPSIGNAL"));
+    let entry_point: Value = serde_json::from_str(&one("ENTRYPOINT")).unwrap();
+    assert_eq!(config["Entrypoint"], entry_point);
+    let expose = one("EXPOSE");
+    let ports: BTreeSet<_> = expose
+        .split(' ')
+        .map(|port| format!("{port}/tcp"))
+        .collect();
+    let exposed = config["ExposedPorts"].as_object().unwrap();
+    assert_eq!(exposed.keys().cloned().collect::<BTreeSet<_>>(), ports);
+
+    let labels = one("LABEL");
+    let labels: BTreeMap<_, _> = labels
+        .split("\" ")
+        .map(|label| {
+            let (key, value) = label.trim().split_once("=\"").unwrap();
+            (key.to_owned(), value.trim_end_matches('"').to_owned())
+        })
+        .collect();
+    let mut ours = config["Labels"].as_object().unwrap().clone();
+    // Docker writes a time of its own beside the labels.
+    ours.remove("org.opencontainers.image.created").unwrap();
+    let keys: BTreeSet<_> = ours.keys().collect();
+    assert_eq!(keys, labels.keys().collect());
+    for (key, value) in &labels {
+        // Not those that the build is told.
+        if !value.starts_with("${") {
+            assert_eq!(ours[key], **value, "{key}");
+        }
+    }
+    let version = format!("VERSION={}", env!("CARGO_PKG_VERSION"));
+    assert!(all("ARG").contains(&version), "{:?}", all("ARG"));
+
+    for copy in all("COPY") {
+        let target = copy.rsplit(' ').next().unwrap();
+        let path = Path::new(target.trim_start_matches('/'));
+        assert!(image.files.contains_key(path), "{target}");
+        if let Some(owner) = copy.split("--chown=").nth(1) {
+            let owner = owner.split(' ').next().unwrap();
+            assert_eq!(config["User"], owner, "{copy}");
+        }
+    }
+
+    let rust = env!("CARGO_PKG_RUST_VERSION");
+    for line in [
+        format!("FROM rust:{rust}-bookworm AS build"),
+        format!("ENV RUSTUP_TOOLCHAIN={rust}.0"),
+    ] {
+        assert!(dockerfile.lines().any(|one| one == line), "{line}");
+    }
 }
