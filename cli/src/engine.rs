@@ -89,7 +89,7 @@ pub async fn run(args: &Serve, global: &Global, variables: &EnvironmentVariables
             return Ok(Exit::Success);
         }
     }
-    // A key that is of no use is told before anything is created.
+    // An unusable key is an error before any file is created.
     let jwt = config.jwt.as_ref().map(Jwt::verifier).transpose()?;
     let store = tokio::select! {
         store = EngineStore::open_when_available(&config) => store?,

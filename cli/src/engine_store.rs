@@ -50,7 +50,7 @@ enum Opened {
     },
 }
 
-/// Whether a store may open later although nobody changes a setting.
+/// Whether it is worth trying again: the server may answer later, with the same settings.
 fn is_passing(error: &anyhow::Error) -> bool {
     let error = error.downcast_ref::<hotswap_store::redis::Error>();
     error.is_some_and(hotswap_store::redis::Error::is_passing)

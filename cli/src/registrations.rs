@@ -176,8 +176,8 @@ impl KeptRegistration {
     }
 }
 
-/// Keeps a registration until it ends. Begins anew where that panics: the instance would be gone
-/// from the registry, and nobody would know. Cancel safe if `register` is.
+/// Keeps a registration until it ends. Begins anew where that panics: otherwise the instance would
+/// vanish from the registry unnoticed. Cancel safe if `register` is.
 async fn begin_anew<F: Future<Output = ()>>(
     source: &str,
     stop: &CancellationToken,

@@ -35,7 +35,7 @@ fn a_sampler_that_takes_nothing_records_nothing_of_a_caller_who_samples() {
             assert!(!span.is_recorded());
             let context = span.context().unwrap();
             assert_eq!(context.trace_id(), caller.trace_id());
-            assert!(!context.is_sampled(), "others are told of this decision");
+            assert!(!context.is_sampled(), "later spans must not be sampled");
             assert!(!Span::numbered(Some(caller), 7, "drive").is_recorded());
             drop(span);
             assert!(spans.try_recv().is_err());

@@ -84,8 +84,8 @@ impl Tracer {
     pub(super) fn next(&self, parent: Option<TraceContext>) -> TraceContext {
         match parent {
             Some(parent) if self.sampler.samples(parent) => parent.new_child(true),
-            // Nothing is recorded here, so what comes after is the parent's child. It is told of
-            // this decision, not of the parent's.
+            // Nothing is recorded here, so later spans are children of the parent. They follow
+            // this sampler's decision, not the parent's.
             Some(parent) => parent.sampled(false),
             None => TraceContext::new_root(|id| self.sampler.samples_root(id)),
         }
