@@ -5,7 +5,7 @@
 //! `cargo nextest` would run each test in a process of its own, and so start the servers that the
 //! tests of a program share once for each test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
@@ -17,8 +17,9 @@ use serde_json::Value;
 
 use crate::shell::{self, Workspace};
 
-/// Each starts servers and nodes of its own. More would only wait for each other's processors.
-const MOST_AT_A_TIME: usize = 4;
+/// How many run at a time: as many as there are processors, but within this range. Each starts
+/// servers and nodes of its own, and mostly waits for them, so one processor is enough for two.
+const AT_A_TIME: std::ops::RangeInclusive<usize> = 2..=4;
 
 /// How many seconds each program took the last time, in the target folder. The longest start first.
 const DURATIONS: &str = "test-durations.json";
@@ -44,6 +45,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     let json = "--message-format=json-render-diagnostics";
     let messages = shell::read_stdout(workspace.cargo(&build).arg(json))?;
     let mut programs = read_programs(&String::from_utf8_lossy(&messages));
+    remove_outdated(&programs)?;
     let durations_path = durations_path(&programs);
     let mut durations = durations_path
         .as_deref()
@@ -57,9 +59,9 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     let count = programs.len();
     let (waiting, failed) = (Mutex::new(programs), Mutex::new(Vec::new()));
     let took = Mutex::new(Durations::new());
-    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let processors = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
-        for _ in 0..workers.min(MOST_AT_A_TIME) {
+        for _ in 0..processors.clamp(*AT_A_TIME.start(), *AT_A_TIME.end()) {
             scope.spawn(|| {
                 while let Some(program) = lock(&waiting).pop() {
                     let begun = Instant::now();
@@ -109,6 +111,38 @@ fn read_programs(messages: &str) -> Vec<TestProgram> {
             })
         })
         .collect()
+}
+
+/// Removes programs of earlier builds that this build has replaced under other names. Cargo never
+/// removes them, and each has some 190 MB.
+fn remove_outdated(programs: &[TestProgram]) -> Result<()> {
+    let folders: BTreeSet<_> = programs.iter().filter_map(|it| it.path.parent()).collect();
+    for folder in folders {
+        let entries =
+            fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        for entry in entries.filter_map(Result::ok) {
+            let path = entry.path();
+            if is_outdated(&path, programs) {
+                fs::remove_file(&path)
+                    .with_context(|| format!("cannot remove {}", path.display()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file has the name of a test program with another hash: `live-…` without an extension.
+fn is_outdated(path: &Path, programs: &[TestProgram]) -> bool {
+    let is_current = programs.iter().any(|program| program.path == path);
+    let target = target_name(path);
+    !is_current && target.is_some() && programs.iter().any(|it| target_name(&it.path) == target)
+}
+
+/// The part of a program's file name before the hash that cargo adds.
+fn target_name(path: &Path) -> Option<&str> {
+    let (target, hash) = path.file_name()?.to_str()?.rsplit_once('-')?;
+    let is_hash = hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hash.then_some(target)
 }
 
 /// Programs lie in `deps` of a profile's folder of the target folder.
@@ -187,5 +221,32 @@ mod tests {
             durations.as_deref(),
             Some(Path::new("/w/target/debug/test-durations.json"))
         );
+    }
+
+    #[test]
+    fn programs_of_earlier_builds_are_removed_and_nothing_else() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let files = [
+            "live-0123456789abcdef",
+            "live-fedcba9876543210",
+            "live-fedcba9876543210.d",
+            "other-fedcba9876543210",
+            "liblive-fedcba9876543210.rlib",
+            "live-test",
+        ];
+        for file in files {
+            fs::write(folder.path().join(file), "")?;
+        }
+        let current = TestProgram {
+            name: "tests live".into(),
+            path: folder.path().join(files[0]),
+            folder: folder.path().into(),
+        };
+        remove_outdated(&[current])?;
+        for file in files {
+            let is_left = folder.path().join(file).exists();
+            assert_eq!(is_left, file != files[1], "{file}");
+        }
+        Ok(())
     }
 }
