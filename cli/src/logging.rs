@@ -8,7 +8,7 @@ use std::sync::{LazyLock, Mutex};
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
-use hotswap_api::RecentLog;
+use hotswap_common::RecentLog;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;

@@ -169,6 +169,7 @@ fn config(
             total_memory_bytes: hotswap_node::instance_memory(),
             ..hotswap_node::Limits::default()
         },
+        log: logging::recent(),
     })
 }
 

@@ -7,6 +7,7 @@ mod connection;
 mod failures;
 mod metrics;
 mod resource;
+mod sender;
 mod settings;
 mod spans;
 mod trust;
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use hotswap_common::tls::{ClientFiles, follow};
-use hotswap_common::trace;
+use hotswap_common::trace::{self, SpanQueue};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -26,8 +27,9 @@ use crate::config::Telemetry;
 use crate::environment_variables::read_variable;
 
 pub use resource::Service;
+use sender::Sender;
 pub use settings::VARIABLES;
-use settings::{Settings, is_disabled, unsupported};
+use settings::{Settings, TraceSettings, is_disabled, unsupported};
 use trust::Trust;
 
 /// How long the last spans and metrics may delay the end of the process.
@@ -65,8 +67,8 @@ pub fn start(
     let mut trust = Trust::new(tls);
     let spans = settings.traces.map(|settings| {
         let tls = trust.tls_to(&settings.collector)?;
-        let exporter = spans::exporter(&settings.collector, &tls, &resource)?;
-        Ok::<_, anyhow::Error>((exporter, settings))
+        let sender = Sender::new(&settings.collector, &settings.headers, &tls)?;
+        Ok::<_, anyhow::Error>((sender, settings))
     });
     let spans = spans.transpose()?;
     let metrics = settings.metrics.map(|settings| {
@@ -84,14 +86,19 @@ pub fn start(
         metrics,
         _files: AbortOnDropHandle::new(tokio::spawn(files)),
     };
-    if let Some((exporter, settings)) = spans
-        && let Some(spans) = trace::install(settings.sampler, settings.queue_size)
+    if let Some((sender, settings)) = spans
+        && let Some(queue) = install(&settings)
     {
         let (endpoint, protocol) = (&settings.collector.endpoint, settings.collector.protocol);
         tracing::info!(endpoint, ?protocol, "recording traces");
-        exporting.spawn(batch::export(spans, exporter, settings, shutdown));
+        let sender = (sender, resource::message(&resource));
+        exporting.spawn(batch::export(queue, sender, settings, shutdown));
     }
     Ok(Some(exporting))
+}
+
+fn install(settings: &TraceSettings) -> Option<SpanQueue> {
+    trace::install(settings.sampler, settings.queue_size, settings.batch_size)
 }
 
 /// Logs the names of variables that somebody has set in vain; their values may be secrets.

@@ -18,12 +18,14 @@
 mod context;
 mod current;
 mod http;
+mod queue;
 mod sampler;
 mod span;
 mod tracer;
 
 pub use context::{InvalidTraceParent, TRACEPARENT, TraceContext};
 pub use current::{current, within, within_sync};
+pub use queue::SpanQueue;
 pub use sampler::Sampler;
 pub use span::{FinishedSpan, Kind, Span, Value};
 pub use tracer::{Counts, count_exported, count_failed, counts, install, is_on};

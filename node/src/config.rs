@@ -3,8 +3,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hotswap_common::Secret;
 use hotswap_common::tls::{ClientTls, ServerTls};
+use hotswap_common::{RecentLog, Secret};
 use hotswap_core::{Environment, NodeId};
 
 /// Configuration of a node.
@@ -51,6 +51,9 @@ pub struct Config {
     pub drain: Option<Duration>,
     /// What one module may use.
     pub limits: Limits,
+    /// The end of the log of this process, which the node gives to its engine. Whoever sets up the
+    /// log fills it.
+    pub log: RecentLog,
 }
 
 /// What one module may use on a node.

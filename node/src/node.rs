@@ -168,6 +168,7 @@ impl Node {
                 addresses: addresses.clone(),
                 engine,
                 synthetic: Arc::default(),
+                log: config.log.clone(),
             });
             move |request, local| service.clone().handle(request, local)
         };

@@ -50,12 +50,12 @@ async fn main() -> Result<()> {
     let unsampled: TraceContext = UNSAMPLED.parse()?;
     let off = measure(Some(sampled), || ()).await;
     let capacity = 2 * REQUESTS as usize;
-    let spans = trace::install(Sampler::new(1.0, true), capacity);
+    let spans = trace::install(Sampler::new(1.0, true), capacity, capacity);
     let mut spans = spans.context("tracing is on already")?;
     let not_recorded = measure(Some(unsampled), || ()).await;
     let mut count = 0;
     let recorded = measure(Some(sampled), || {
-        while spans.try_recv().is_ok() {
+        while spans.take().is_some() {
             count += 1;
         }
     });

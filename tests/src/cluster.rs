@@ -209,6 +209,7 @@ impl Cluster {
             engine_tls: Default::default(),
             drain: None,
             limits: hotswap_node::Limits::default(),
+            log: Default::default(),
         };
         change(&mut config);
         let node = Node::start_with(self.runtime.clone(), config).await?;

@@ -90,7 +90,7 @@ pub use leaseless_journal::LeaselessJournal;
 pub use load_generator::{LoadGenerator, LoadReport};
 pub use name_server::NameServer;
 pub use otlp_receiver::{
-    MetricsAnswer, OtlpReceiver, ReceivedMetric, ReceivedMetrics, ReceivedPoint, ReceivedSpan,
+    CollectorAnswer, OtlpReceiver, ReceivedMetric, ReceivedMetrics, ReceivedPoint, ReceivedSpan,
 };
 pub use prometheus_server::PrometheusServer;
 pub use racing_environment_journal::RacingEnvironmentJournal;

@@ -8,6 +8,7 @@ mod spans;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +23,9 @@ use hyper_util::server::conn::auto;
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use prost::Message as _;
 use tokio::net::TcpListener;
@@ -49,15 +52,15 @@ pub struct OtlpReceiver {
     _task: AbortOnDropHandle<()>,
 }
 
-/// What a collector does with metrics.
+/// What a collector does with what it gets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum MetricsAnswer {
+pub enum CollectorAnswer {
     /// Takes them.
     #[default]
     Takes,
     /// Says that it cannot take any for now.
     Unavailable,
-    /// Takes all but so many points of a request.
+    /// Takes all but so many points or spans of a request.
     Rejects(i64),
 }
 
@@ -65,7 +68,9 @@ pub enum MetricsAnswer {
 struct Received {
     spans: Mutex<Vec<ReceivedSpan>>,
     metrics: Mutex<Vec<ReceivedMetrics>>,
-    answer: Mutex<MetricsAnswer>,
+    answer_to_spans: Mutex<CollectorAnswer>,
+    answer_to_metrics: Mutex<CollectorAnswer>,
+    keeps_nothing: AtomicBool,
     changed: Notify,
 }
 
@@ -156,9 +161,20 @@ impl OtlpReceiver {
         self.url.clone()
     }
 
+    /// From now on it reads requests, and neither decodes nor keeps them: for measurements on a
+    /// machine that it shares with what is measured.
+    pub fn keep_nothing(&self) {
+        self.received.keeps_nothing.store(true, Ordering::Relaxed);
+    }
+
     /// What it does with metrics from now on.
-    pub fn answer_metrics(&self, answer: MetricsAnswer) {
-        *lock(&self.received.answer) = answer;
+    pub fn answer_metrics(&self, answer: CollectorAnswer) {
+        *lock(&self.received.answer_to_metrics) = answer;
+    }
+
+    /// What it does with spans from now on.
+    pub fn answer_spans(&self, answer: CollectorAnswer) {
+        *lock(&self.received.answer_to_spans) = answer;
     }
 
     /// All spans so far.
@@ -241,6 +257,10 @@ async fn answer(
         HTTP_SPANS | HTTP_METRICS => "http/protobuf",
         _ => return Ok(failure(StatusCode::NOT_FOUND)),
     };
+    if received.keeps_nothing.load(Ordering::Relaxed) {
+        // An answer without members is an empty message.
+        return Ok(success(protocol, Vec::new()));
+    }
     let Some((message, is_compressed)) = body::message(protocol, &parts.headers, bytes) else {
         return Ok(failure(StatusCode::BAD_REQUEST));
     };
@@ -250,9 +270,7 @@ async fn answer(
             return Ok(failure(StatusCode::BAD_REQUEST));
         };
         let spans = spans::received_spans(request, protocol, transport);
-        lock(&received.spans).extend(spans);
-        // An answer without members is an empty message.
-        success(protocol, Vec::new())
+        take_spans(&received, spans, protocol)
     } else {
         let Ok(request) = ExportMetricsServiceRequest::decode(message) else {
             return Ok(failure(StatusCode::BAD_REQUEST));
@@ -264,15 +282,31 @@ async fn answer(
     Ok(response)
 }
 
+fn take_spans(received: &Received, spans: Vec<ReceivedSpan>, protocol: &str) -> Response<Body> {
+    let partial = match *lock(&received.answer_to_spans) {
+        CollectorAnswer::Unavailable => return unavailable(protocol),
+        CollectorAnswer::Takes => None,
+        CollectorAnswer::Rejects(spans) => Some(ExportTracePartialSuccess {
+            rejected_spans: spans,
+            error_message: "out of range".to_owned(),
+        }),
+    };
+    lock(&received.spans).extend(spans);
+    let answer = ExportTraceServiceResponse {
+        partial_success: partial,
+    };
+    success(protocol, answer.encode_to_vec())
+}
+
 fn take_metrics(
     received: &Received,
     metrics: Vec<ReceivedMetrics>,
     protocol: &str,
 ) -> Response<Body> {
-    let partial = match *lock(&received.answer) {
-        MetricsAnswer::Unavailable => return unavailable(protocol),
-        MetricsAnswer::Takes => None,
-        MetricsAnswer::Rejects(points) => Some(ExportMetricsPartialSuccess {
+    let partial = match *lock(&received.answer_to_metrics) {
+        CollectorAnswer::Unavailable => return unavailable(protocol),
+        CollectorAnswer::Takes => None,
+        CollectorAnswer::Rejects(points) => Some(ExportMetricsPartialSuccess {
             rejected_data_points: points,
             error_message: "out of range".to_owned(),
         }),

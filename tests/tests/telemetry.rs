@@ -66,9 +66,7 @@ fn has_from_nodes(spans: &[ReceivedSpan], name: &str, nodes: usize) -> bool {
     processes.len() == nodes
 }
 
-/// Checks that the trace is whole: each span was caused by another one, up to the client. Only
-/// those whose parent was open in an engine that was killed may lack it; `lost` names their
-/// parents' children.
+/// Checks that the trace is whole: each span was caused by another one, up to the client.
 fn check_tree(spans: &[&ReceivedSpan]) -> Result<()> {
     let ids: BTreeSet<_> = spans.iter().map(|span| span.span_id.as_str()).collect();
     for span in spans {
@@ -246,6 +244,137 @@ async fn a_deployment_is_one_trace_though_its_engine_is_killed_and_restarted() -
         ensure!(!span.is_error, "{span:#?}");
     }
     Ok(())
+}
+
+/// The engine is killed while nodes have its orders: they neither carry them out nor refuse them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_is_one_trace_though_its_engine_is_killed_within_an_order() -> Result<()> {
+    let receiver = OtlpReceiver::start().await?;
+    let url = receiver.url();
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+    ];
+    let mut hotswap = Installation::start_with(QA, 2, &variables).await?;
+    let id = deploy(&hotswap.url, &hotswap.token).await?;
+    wait_until_asked(&receiver, 2).await?;
+    hotswap
+        .wait_for_state(&id, |state| state["status"] == "awaitingApproval")
+        .await?;
+    hotswap.stop()?;
+    hotswap.continue_engine()?;
+    hotswap.approve(&id).await?;
+    let path = format!("/api/v1/deployments/{id}/events");
+    loop {
+        // Both nodes are asked to promote, and nobody has an answer.
+        let events = hotswap.get(&path).await?;
+        let last = events["events"].as_array().and_then(|events| events.last());
+        let body = &last.context("no events")?["body"];
+        if body["type"] == "called" && body["data"]["request"]["call"] == "promote" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    hotswap.kill_engine().await?;
+    hotswap.continue_nodes()?;
+    hotswap.restart_engine().await?;
+    let ended = hotswap.wait_for_end(&id).await?;
+    ensure!(ended["status"] == "succeeded", "{ended}");
+
+    let spans = receiver.wait_for("the end of the trace", |spans| {
+        let trace = of_trace(spans);
+        let is_settled = !named(&trace, "deployment.settle").is_empty()
+            && has_from_nodes(spans, "slots.settle", 2);
+        (is_settled && check_tree_after_kill(&trace).is_ok()).then(|| spans.to_vec())
+    });
+    let spans = spans.await?;
+    let spans = of_trace(&spans);
+    check_tree_after_kill(&spans)?;
+    check_drivers(&spans)?;
+    let promoted = named(&spans, "node.promote");
+    let engines: BTreeSet<_> = promoted.iter().map(|span| span.process()).collect();
+    ensure!(promoted.len() == 2 && engines.len() == 1, "{promoted:#?}");
+    let steps = named(&spans, "slots.promote");
+    let nodes: BTreeSet<_> = steps.iter().map(|span| span.process()).collect();
+    ensure!(nodes.len() == 2, "{steps:#?}");
+    Ok(())
+}
+
+/// As [`check_tree`]. A node's span of an order may lack its parent: that was open in the engine that
+/// was killed.
+fn check_tree_after_kill(spans: &[&ReceivedSpan]) -> Result<()> {
+    let is_order = |span: &&ReceivedSpan| span.name.starts_with("PUT /v1/modules/");
+    let ids: BTreeSet<_> = spans.iter().map(|span| span.span_id.as_str()).collect();
+    let has_parent = |span: &ReceivedSpan| {
+        span.parent_id == CLIENT_SPAN || ids.contains(span.parent_id.as_str())
+    };
+    let orphan = spans
+        .iter()
+        .find(|span| !is_order(span) && !has_parent(span));
+    ensure!(orphan.is_none(), "its parent was not sent: {orphan:#?}");
+    Ok(())
+}
+
+/// The spans up to the first of the trace, beginning with the parent.
+fn ancestors<'a>(spans: &'a [ReceivedSpan], span: &ReceivedSpan) -> Vec<&'a ReceivedSpan> {
+    let parent_of = |id: &str| spans.iter().find(|span| span.span_id == id);
+    std::iter::successors(parent_of(&span.parent_id), |span| {
+        parent_of(&span.parent_id)
+    })
+    .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shifts_restarts_and_repairs_are_parts_of_traces() -> Result<()> {
+    let receiver = OtlpReceiver::start().await?;
+    let url = receiver.url();
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+        ("OTEL_TRACES_SAMPLER", "always_on"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+    ];
+    let mut hotswap = Installation::start_with(QA, 4, &variables).await?;
+    for (version, strategy, config) in [
+        ("1.0.0", "direct", json!({})),
+        (
+            "2.0.0",
+            "canary",
+            json!({ "by": "requests", "steps": [50, 100], "soak": "500ms" }),
+        ),
+        (
+            "3.0.0",
+            "canary",
+            json!({ "steps": [25], "soak": "500ms", "baselineNodes": 1 }),
+        ),
+    ] {
+        let id = hotswap.propose(version, strategy, config).await?;
+        hotswap.approve(&id).await?;
+        let ended = hotswap.wait_for_end(&id).await?;
+        ensure!(ended["status"] == "succeeded", "{ended}");
+    }
+    hotswap.terminate_node("qa-2").await?;
+    std::fs::remove_dir_all(hotswap.folder().join("qa-2"))?;
+    hotswap.start_node("qa-2")?;
+
+    // What takes effect on a node, the order of the engine, and what gave the order.
+    let expected = [
+        ("slots.shift", "node.shift", "deployment.call"),
+        ("slots.restart", "node.restart", "deployment.call"),
+        ("slots.promote", "node.promote", "node.repair"),
+    ];
+    let find = |spans: &[ReceivedSpan]| {
+        let has = |(step, order, origin): (&str, &str, &str)| {
+            let mut steps = spans.iter().filter(|span| span.name == step);
+            steps.any(|span| {
+                let ancestors = ancestors(spans, span);
+                let names: Vec<_> = ancestors.iter().map(|span| span.name.as_str()).collect();
+                names.contains(&order) && names.contains(&origin)
+            })
+        };
+        expected.into_iter().all(has).then(|| spans.to_vec())
+    };
+    let spans = receiver.wait_for("a shift, a restart and a repair", find);
+    check_documented(&spans.await?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -617,7 +746,7 @@ async fn a_collector_that_hangs_costs_spans_and_nothing_else() -> Result<()> {
     let dropped: u64 = dropped.context("no such metric")?.parse()?;
     ensure!(dropped > 0, "{metrics}");
     // It does not wait for the collector for longer than a moment either.
-    let stopped = tokio::time::timeout(Duration::from_secs(30), hotswap.terminate_engine());
+    let stopped = tokio::time::timeout(Duration::from_secs(20), hotswap.terminate_engine());
     stopped.await??;
     Ok(())
 }

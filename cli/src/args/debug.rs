@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use hotswap_core::DeploymentId;
+use hotswap_core::{DeploymentId, NodeId};
 
 use super::path::path_parser;
 
@@ -22,6 +22,9 @@ pub struct Bundle {
     /// A deployment to collect with all its events
     #[arg(long, value_name = "ID")]
     pub deployment: Option<DeploymentId>,
+    /// A node whose log to collect. Repeat it for several. The nodes of the deployment need not be named
+    #[arg(long, value_name = "ID")]
+    pub node: Vec<NodeId>,
     /// The file to write, a tar.gz [default: hotswap-debug-TIME.tar.gz]
     #[arg(long, short, value_name = "FILE", value_parser = path_parser())]
     pub output: Option<PathBuf>,

@@ -19,6 +19,11 @@ impl Client {
         self.get("/debug", &()).await
     }
 
+    /// The report of a node on itself. The engine waits for the node for five seconds.
+    pub async fn node_debug_report(&self, node: &str) -> Result<Value, Error> {
+        self.get(&format!("/nodes/{node}/debug"), &()).await
+    }
+
     /// The body of any resource, by its path on the server.
     pub async fn raw(&self, path: &str) -> Result<Vec<u8>, Error> {
         let url = format!("{}{path}", self.server());

@@ -2,7 +2,9 @@
 
 mod archive;
 mod deployment;
+mod nodes;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -40,7 +42,12 @@ pub async fn run(command: DebugCommand, context: &Context) -> Result<Exit> {
     }
 }
 
-async fn collect(Bundle { deployment, output }: Bundle, context: &Context) -> Result<Exit> {
+async fn collect(bundle: Bundle, context: &Context) -> Result<Exit> {
+    let Bundle {
+        deployment,
+        node,
+        output,
+    } = bundle;
     let now = UNIX_EPOCH + Duration::from_millis(SystemClock.now().millis());
     let file = output.unwrap_or_else(|| default_file(now));
     ensure!(
@@ -55,9 +62,11 @@ async fn collect(Bundle { deployment, output }: Bundle, context: &Context) -> Re
     for (name, path) in PARTS {
         archive.add(name, client.raw(path).await)?;
     }
+    let mut nodes: BTreeSet<_> = node.iter().map(ToString::to_string).collect();
     if let Some(id) = deployment {
-        deployment::add(&mut archive, client, id).await?;
+        nodes.extend(deployment::add(&mut archive, client, id).await?);
     }
+    nodes::add_logs(&mut archive, client, nodes).await?;
     let (bytes, manifest) = archive.finish(json!({
         "server": client.server(),
         "deployment": deployment,
@@ -84,19 +93,20 @@ async fn collect(Bundle { deployment, output }: Bundle, context: &Context) -> Re
 /// The log becomes a file of its own, to be read with the usual tools.
 fn add_report(archive: &mut Archive, report: &Value) -> Result<()> {
     let mut report = report.clone();
-    let log = report
-        .as_object_mut()
-        .and_then(|report| report.remove("log"));
-    let lines = log.as_ref().and_then(Value::as_array);
-    let lines: Vec<_> = lines
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    let log = (lines.join("\n") + "\n").into_bytes();
+    let log = log_of(&report);
+    if let Some(report) = report.as_object_mut() {
+        report.remove("log");
+    }
     archive.add("engine.log", Ok::<_, Error>(log))?;
     let report = format!("{report:#}\n").into_bytes();
     archive.add("engine.json", Ok::<_, Error>(report))
+}
+
+/// The log in the report of an engine or a node, an entry a line.
+fn log_of(report: &Value) -> Vec<u8> {
+    let entries = report["log"].as_array().into_iter().flatten();
+    let entries: Vec<_> = entries.filter_map(Value::as_str).collect();
+    (entries.join("\n") + "\n").into_bytes()
 }
 
 fn default_file(now: SystemTime) -> PathBuf {

@@ -1,51 +1,48 @@
-use std::time::Duration;
-
-use hotswap_common::trace::{self, FinishedSpan};
-use opentelemetry_otlp::SpanExporter;
-use opentelemetry_sdk::trace::SpanExporter as _;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
+use hotswap_common::trace::{self, FinishedSpan, SpanQueue};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::failures::Failures;
+use super::sender::{Rejected, Sender};
 use super::settings::TraceSettings;
-use super::spans::{scope, span_data};
-
-/// Between the time-out of the exporter and that of the whole attempt, which also bounds what the
-/// exporter does besides waiting.
-const GRACE: Duration = Duration::from_secs(1);
+use super::spans;
 
 /// Sends the spans of the queue in batches, until `shutdown` and then the rest. One batch at a
 /// time: while a collector is slow, spans wait in the queue, and when that is full, they are
-/// dropped.
+/// dropped. Nothing is sent again: a collector that fails may have taken it.
 pub(super) async fn export(
-    mut spans: mpsc::Receiver<FinishedSpan>,
-    exporter: SpanExporter,
+    mut queue: SpanQueue,
+    (sender, resource): (Sender<ExportTraceServiceRequest>, Resource),
     settings: TraceSettings,
     shutdown: CancellationToken,
 ) {
     let mut failures = Failures::of("spans");
+    let limit = settings.collector.timeout;
     loop {
-        let batch = next_batch(&mut spans, &settings, &shutdown).await;
+        let batch = next_batch(&mut queue, &settings, &shutdown).await;
         if batch.is_empty() {
             return;
         }
-        let (count, scope) = (batch.len(), scope());
-        let batch = batch.into_iter().map(|span| span_data(span, scope.clone()));
-        let attempt = exporter.export(batch.collect());
-        let failure = match timeout(settings.collector.timeout + GRACE, attempt).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some(format!("no answer within {:?}", settings.collector.timeout)),
+        let count = batch.len();
+        let request = spans::request(batch, resource.clone());
+        let failure = match timeout(limit, sender.send(request)).await {
+            Ok(Ok(None)) => None,
+            Ok(Ok(Some(Rejected { count, reason }))) => Some((count, reason)),
+            Ok(Err(error)) => Some((count as u64, format!("{error:#}"))),
+            Err(_) => Some((count as u64, format!("no answer within {limit:?}"))),
         };
         match failure {
             None => {
                 trace::count_exported(count);
                 failures.end();
             }
-            Some(reason) => {
-                trace::count_failed(count);
-                failures.add(&reason, count as u64);
+            Some((lost, reason)) => {
+                let lost = usize::try_from(lost).map_or(count, |lost| lost.min(count));
+                trace::count_exported(count - lost);
+                trace::count_failed(lost);
+                failures.add(&reason, lost as u64);
             }
         }
     }
@@ -53,28 +50,20 @@ pub(super) async fn export(
 
 /// The next spans. Empty once `shutdown` has begun and none is left.
 async fn next_batch(
-    spans: &mut mpsc::Receiver<FinishedSpan>,
+    queue: &mut SpanQueue,
     settings: &TraceSettings,
     shutdown: &CancellationToken,
 ) -> Vec<FinishedSpan> {
-    let mut batch = Vec::new();
-    let most = settings.batch_size;
-    tokio::select! {
-        _ = spans.recv_many(&mut batch, most) => {}
-        () = shutdown.cancelled() => {}
-    }
-    let end = Instant::now() + settings.delay;
-    while batch.len() < most && !shutdown.is_cancelled() {
-        let left = most - batch.len();
-        let more = shutdown.run_until_cancelled(spans.recv_many(&mut batch, left));
-        if timeout_at(end, more).await.is_err() {
-            break;
+    loop {
+        // By a timer, and not by the first span: nobody is woken within a request.
+        tokio::select! {
+            () = sleep(settings.delay) => {}
+            () = queue.wait_for_batch() => {}
+            () = shutdown.cancelled() => {}
+        }
+        let batch = queue.take_batch();
+        if !batch.is_empty() || shutdown.is_cancelled() {
+            return batch;
         }
     }
-    while batch.len() < most
-        && let Ok(span) = spans.try_recv()
-    {
-        batch.push(span);
-    }
-    batch
 }

@@ -3,28 +3,28 @@
 mod message;
 mod metric;
 mod open_metrics;
-mod sender;
 
 use std::time::SystemTime;
 
 use anyhow::Result;
 use hotswap_common::metrics::METRIC_POINTS;
 use hotswap_common::tls::ClientTls;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_sdk::Resource;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::ReadMetrics;
 use super::failures::Failures;
+use super::sender::{Rejected, Sender};
 use super::settings::MetricSettings;
 use message::{Message, Origin};
-use sender::{Rejected, Sender};
 
 /// Sends metrics to a collector.
 pub(super) struct Exporter {
     settings: MetricSettings,
     origin: Origin,
-    sender: Sender,
+    sender: Sender<ExportMetricsServiceRequest>,
 }
 
 impl Exporter {
@@ -41,7 +41,7 @@ impl Exporter {
         tracing::info!(endpoint, ?interval, "sending metrics");
         Ok(Self {
             origin: Origin::new(resource, now()),
-            sender: Sender::new(&settings, tls)?,
+            sender: Sender::new(&settings.collector, &settings.headers, tls)?,
             settings,
         })
     }
@@ -77,7 +77,7 @@ impl Exporter {
         let Message { request, points } = message;
         let failure = match timeout(limit, self.sender.send(request)).await {
             Ok(Ok(None)) => None,
-            Ok(Ok(Some(Rejected { points, reason }))) => Some((points, reason)),
+            Ok(Ok(Some(Rejected { count, reason }))) => Some((count, reason)),
             Ok(Err(error)) => Some((points, format!("{error:#}"))),
             Err(_) => Some((points, format!("no answer within {limit:?}"))),
         };

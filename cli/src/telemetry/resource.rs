@@ -1,4 +1,6 @@
 use opentelemetry::KeyValue;
+use opentelemetry_proto::tonic::common::v1::{self as common, InstrumentationScope};
+use opentelemetry_proto::tonic::resource::v1 as message;
 use opentelemetry_sdk::Resource;
 use percent_encoding::percent_decode_str;
 
@@ -45,6 +47,28 @@ pub(super) fn resource(service: &Service, variable: impl Fn(&str) -> Option<Stri
         });
     let builder = Resource::builder().with_attributes(own);
     builder.with_attributes(decoded).build()
+}
+
+/// The same, as requests to a collector have it.
+pub(super) fn message(resource: &Resource) -> message::Resource {
+    let attributes = resource.iter().map(|(key, value)| common::KeyValue {
+        key: key.to_string(),
+        value: Some(value.clone().into()),
+        ..common::KeyValue::default()
+    });
+    message::Resource {
+        attributes: attributes.collect(),
+        ..message::Resource::default()
+    }
+}
+
+/// What has made the spans and metrics.
+pub(super) fn scope() -> InstrumentationScope {
+    InstrumentationScope {
+        name: "hotswap".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..InstrumentationScope::default()
+    }
 }
 
 /// A number that no other process has.

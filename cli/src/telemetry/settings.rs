@@ -12,7 +12,7 @@ mod unsupported;
 mod variables;
 
 pub(super) use collector::Collector;
-use collector::{METRICS, TRACES};
+use collector::{METRICS, Signal, TRACES};
 pub(super) use unsupported::unsupported;
 pub use variables::VARIABLES;
 
@@ -24,6 +24,8 @@ const DEFAULT_QUEUE: usize = 2048;
 const DEFAULT_BATCH: usize = 512;
 /// How long a span waits for others. Short: what waits is lost when the process is killed.
 const DEFAULT_DELAY: Duration = Duration::from_secs(1);
+/// A shorter time would keep a core busy while nothing happens.
+const MIN_DELAY: Duration = Duration::from_millis(1);
 /// How often metrics are sent.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 /// A shorter interval would measure the measuring.
@@ -49,7 +51,10 @@ pub(super) struct TraceSettings {
     pub(super) sampler: Sampler,
     pub(super) queue_size: usize,
     pub(super) batch_size: usize,
+    /// How long a span waits for others, at most.
     pub(super) delay: Duration,
+    /// Headers of each request. Secrets.
+    pub(super) headers: HeaderMap,
 }
 
 /// How metrics are exported.
@@ -103,7 +108,10 @@ fn traces_to(
         sampler: sampler(flags, config, variable)?,
         queue_size: queue_size.unwrap_or(DEFAULT_QUEUE).clamp(1, 1 << 20),
         batch_size: batch_size.unwrap_or(DEFAULT_BATCH).clamp(1, 1 << 14),
-        delay: millis(variable, "OTEL_BSP_SCHEDULE_DELAY")?.unwrap_or(DEFAULT_DELAY),
+        delay: millis(variable, "OTEL_BSP_SCHEDULE_DELAY")?
+            .unwrap_or(DEFAULT_DELAY)
+            .max(MIN_DELAY),
+        headers: headers(&TRACES, variable)?,
     })
 }
 
@@ -117,14 +125,14 @@ fn metrics_to(
     Ok(MetricSettings {
         interval: interval.unwrap_or(DEFAULT_INTERVAL).max(MIN_INTERVAL),
         timeout: timeout.min(collector.timeout),
-        headers: headers(variable)?,
+        headers: headers(&METRICS, variable)?,
         collector,
     })
 }
 
-/// The headers of requests with metrics. Those with spans are read by their exporter.
-fn headers(variable: &impl Fn(&str) -> Option<String>) -> Result<HeaderMap> {
-    let named = [METRICS.headers, "OTEL_EXPORTER_OTLP_HEADERS"]
+/// The headers of requests with a signal.
+fn headers(signal: &Signal, variable: &impl Fn(&str) -> Option<String>) -> Result<HeaderMap> {
+    let named = [signal.headers, "OTEL_EXPORTER_OTLP_HEADERS"]
         .into_iter()
         .find_map(|name| Some((name, variable(name)?)));
     let Some((source, text)) = named else {

@@ -1,114 +1,94 @@
-use anyhow::{Context as _, Result};
-use hotswap_common::tls::ClientTls;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use hotswap_common::trace::{FinishedSpan, Kind, TraceContext, Value};
-use opentelemetry::trace::{
-    Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
-};
-use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_otlp::{
-    Compression, SpanExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _,
-};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::span::{Link, SpanKind};
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, SpanFlags, Status};
 
-use super::connection;
-use super::settings::Collector;
-use crate::config::OtlpProtocol;
+use super::resource;
 
-/// Creates the exporter. It connects with the first batch.
-///
-/// # Errors
-/// Where it cannot be created.
-pub(super) fn exporter(
-    collector: &Collector,
-    tls: &ClientTls,
-    resource: &Resource,
-) -> Result<SpanExporter> {
-    let exporter = match collector.protocol {
-        OtlpProtocol::Grpc => {
-            let mut builder = SpanExporter::builder()
-                .with_tonic()
-                .with_channel(connection::channel(collector, tls)?)
-                .with_timeout(collector.timeout);
-            if collector.is_compressed {
-                builder = builder.with_compression(Compression::Gzip);
-            }
-            builder.build()
-        }
-        OtlpProtocol::HttpProtobuf => {
-            let mut builder = SpanExporter::builder()
-                .with_http()
-                .with_http_client(connection::http_client(collector, tls)?)
-                .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
-                .with_endpoint(&collector.endpoint)
-                .with_timeout(collector.timeout);
-            if collector.is_compressed {
-                builder = builder.with_compression(Compression::Gzip);
-            }
-            builder.build()
-        }
-    };
-    let mut exporter = exporter.context("cannot export spans")?;
-    exporter.set_resource(resource);
-    Ok(exporter)
+/// The request that brings spans of this process to a collector.
+pub(super) fn request(spans: Vec<FinishedSpan>, resource: Resource) -> ExportTraceServiceRequest {
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            resource: Some(resource),
+            scope_spans: vec![ScopeSpans {
+                scope: Some(resource::scope()),
+                spans: spans.into_iter().map(message).collect(),
+                ..ScopeSpans::default()
+            }],
+            ..ResourceSpans::default()
+        }],
+    }
 }
 
-/// Who has made the spans.
-pub(super) fn scope() -> InstrumentationScope {
-    InstrumentationScope::builder("hotswap")
-        .with_version(env!("CARGO_PKG_VERSION"))
-        .build()
-}
-
-/// A span in the form of OpenTelemetry.
-pub(super) fn span_data(span: FinishedSpan, scope: InstrumentationScope) -> SpanData {
-    let mut links = SpanLinks::default();
-    links.links = span
-        .links
-        .into_iter()
-        .map(|link| Link::new(span_context(link), Vec::new(), 0))
-        .collect();
-    let attributes = span.attributes.into_iter();
+fn message(span: FinishedSpan) -> Span {
     let kind = match span.kind {
         Kind::Internal => SpanKind::Internal,
         Kind::Server => SpanKind::Server,
         Kind::Client => SpanKind::Client,
     };
-    SpanData {
-        span_context: span_context(span.context),
-        parent_span_id: span.parent.map_or(SpanId::INVALID, |parent| {
-            SpanId::from_bytes(parent.span_id())
+    // Only a request can come from another process.
+    let is_remote = span.kind == Kind::Server && span.parent.is_some();
+    let parent = span.parent.map(|parent| parent.span_id().to_vec());
+    let attributes = span.attributes.into_iter();
+    let attributes = attributes.map(|(key, value)| attribute(key, value));
+    Span {
+        trace_id: span.context.trace_id().to_vec(),
+        span_id: span.context.span_id().to_vec(),
+        parent_span_id: parent.unwrap_or_default(),
+        flags: flags(is_remote),
+        name: span.name.into_owned(),
+        kind: kind.into(),
+        start_time_unix_nano: nanos(span.start, Duration::ZERO),
+        end_time_unix_nano: nanos(span.start, span.duration),
+        attributes: attributes.collect(),
+        links: span.links.into_iter().map(link).collect(),
+        status: span.error.map(|message| Status {
+            message,
+            code: StatusCode::Error.into(),
         }),
-        parent_span_is_remote: span.kind == Kind::Server,
-        span_kind: kind,
-        name: span.name,
-        start_time: span.start,
-        end_time: span.start + span.duration,
-        attributes: attributes
-            .map(|(key, value)| key_value(key, value))
-            .collect(),
-        dropped_attributes_count: 0,
-        events: SpanEvents::default(),
-        links,
-        status: span.error.map_or(Status::Unset, Status::error),
-        instrumentation_scope: scope,
+        ..Span::default()
     }
 }
 
-fn key_value(key: &'static str, value: Value) -> KeyValue {
-    match value {
-        Value::Static(text) => KeyValue::new(key, text),
-        Value::Text(text) => KeyValue::new(key, text),
-        Value::Number(number) => KeyValue::new(key, number),
+fn attribute(key: &str, value: Value) -> KeyValue {
+    let value = match value {
+        Value::Static(text) => any_value::Value::StringValue(text.to_owned()),
+        Value::Text(text) => any_value::Value::StringValue(text),
+        Value::Number(number) => any_value::Value::IntValue(number),
+    };
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(value) }),
+        ..KeyValue::default()
     }
 }
 
-fn span_context(context: TraceContext) -> SpanContext {
-    SpanContext::new(
-        TraceId::from_bytes(context.trace_id()),
-        SpanId::from_bytes(context.span_id()),
-        TraceFlags::SAMPLED,
-        false,
-        TraceState::NONE,
-    )
+fn link(context: TraceContext) -> Link {
+    Link {
+        trace_id: context.trace_id().to_vec(),
+        span_id: context.span_id().to_vec(),
+        flags: flags(false),
+        ..Link::default()
+    }
+}
+
+/// Recorded, and whether the parent or what is linked to is of another process.
+fn flags(is_remote: bool) -> u32 {
+    const SAMPLED: u32 = 1;
+    let remote = match is_remote {
+        true => SpanFlags::ContextIsRemoteMask as u32,
+        false => 0,
+    };
+    SAMPLED | SpanFlags::ContextHasIsRemoteMask as u32 | remote
+}
+
+/// Nanoseconds since the epoch, `later` than a time.
+fn nanos(time: SystemTime, later: Duration) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from((since + later).as_nanos()).unwrap_or(u64::MAX)
 }

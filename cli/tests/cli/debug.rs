@@ -9,8 +9,8 @@ use std::process::Command;
 use hotswap_core::Digest;
 use serde_json::Value;
 
-use crate::server::Fleet;
-use crate::support::Dev;
+use crate::server::{Fleet, Server};
+use crate::support::{Dev, run};
 
 /// The files of a bundle, by name.
 fn unpack(bundle: &Path) -> BTreeMap<String, String> {
@@ -89,6 +89,8 @@ fn a_bundle_has_what_a_report_of_a_fault_needs_and_no_secret() {
         let name = format!("node-{}.metrics.txt", node["id"].as_str().unwrap());
         let metrics = &files[&name];
         assert!(metrics.contains("hotswap_node_requests"), "{metrics}");
+        let log = &files[&format!("node-{}.log", node["id"].as_str().unwrap())];
+        assert!(log.contains("node started"), "{log}");
     }
 
     for token in ["token", "node-token"] {
@@ -105,6 +107,102 @@ fn a_bundle_has_what_a_report_of_a_fault_needs_and_no_secret() {
     );
 }
 
+/// What no file of a bundle may have. Each is long enough that nothing else has it by chance.
+const SECRETS: [&str; 10] = [
+    "s3cret-of-the-api-token",
+    "s3cret-of-the-node-token",
+    "s3cret-of-jwt-0123456789abcdef-0123456789abcdef",
+    "s3cret-of-the-registry-token",
+    "s3cret-of-the-registry-password",
+    "s3cret-of-the-metric-header",
+    "s3cret-of-settings-api-key",
+    "s3cret-of-settings-tokens",
+    "s3cret-of-a-user-in-a-url",
+    "s3cret-of-a-query",
+];
+
+/// All of them are in files that the configuration names, or in the configuration itself.
+const CONFIGURATION: &str = r#"
+tokenFile = "token"
+nodeTokenFile = "node-token"
+
+[jwt]
+algorithm = "HS256"
+secretFile = "jwt"
+issuer = "i"
+audience = "a"
+
+[[discovery]]
+name = "probe"
+backend = "probe.wasm"
+service = "count"
+origins = ["http://registry.invalid:80"]
+
+[discovery.secrets]
+token = "registry-token"
+password = "registry-password"
+
+[discovery.settings]
+apiKey = "s3cret-of-settings-api-key"
+tokens = ["s3cret-of-settings-tokens", "another"]
+url = "https://ada:s3cret-of-a-user-in-a-url@registry.invalid/nodes?sig=s3cret-of-a-query"
+
+[[metricProviders]]
+name = "metrics"
+kind = "prometheus"
+url = "http://127.0.0.1:9"
+
+[metricProviders.headers.authorization]
+file = "metric-header"
+"#;
+
+#[test]
+fn no_secret_of_a_configuration_is_in_a_bundle() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    fs::write(path.join("hotswap.toml"), CONFIGURATION).unwrap();
+    fs::write(path.join("probe.wasm"), hotswap_guests::DISCOVERY_PROBE).unwrap();
+    let files = [
+        "token",
+        "node-token",
+        "jwt",
+        "registry-token",
+        "registry-password",
+        "metric-header",
+    ];
+    for (file, secret) in files.iter().zip(SECRETS) {
+        fs::write(path.join(file), secret).unwrap();
+    }
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "engine"];
+    let engine = Server::start(path, &serve, "engine ready", "addr");
+    let server = format!("http://{}", engine.addr);
+    let bundle = [
+        "--server",
+        &server,
+        "--token-file",
+        "token",
+        "debug",
+        "bundle",
+    ];
+    let written = run(
+        path,
+        &[&bundle[..], &["--output", "report.tar.gz"]].concat(),
+    );
+    assert_eq!(written.code, Some(0), "{written:?}");
+    let files = unpack(&path.join("report.tar.gz"));
+    // What is shown of the source is there, and so is what says that something is not.
+    let report: Value = serde_json::from_str(&files["engine.json"]).unwrap();
+    let source = &report["configuration"]["discovery"][0];
+    assert_eq!(source["service"], "count", "{report}");
+    assert_eq!(source["settings"]["apiKey"], "(removed)", "{report}");
+    for secret in SECRETS {
+        for (name, content) in &files {
+            assert!(!content.contains(secret), "{secret} is in {name}");
+        }
+    }
+    engine.stop();
+}
+
 #[test]
 fn a_bundle_names_the_nodes_that_could_not_be_asked() {
     let mut fleet = Fleet::start();
@@ -114,11 +212,38 @@ fn a_bundle_names_the_nodes_that_could_not_be_asked() {
     fleet.kill_second_node();
     let manifest = fleet.json(&["debug", "bundle", "--deployment", &id]);
     let missing = manifest["missing"].as_array().unwrap();
-    assert_eq!(missing.len(), 1, "{manifest}");
+    assert_eq!(missing.len(), 2, "{manifest}");
     assert_eq!(missing[0]["name"], "node-n2.metrics.txt");
     let reason = missing[0]["reason"].as_str().unwrap();
     assert!(reason.starts_with("cannot reach the node: "), "{reason}");
+    assert_eq!(missing[1]["name"], "node-n2.log");
+    let reason = missing[1]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("node 'n2' does not give its log: "),
+        "{reason}"
+    );
     let files = manifest["files"].as_array().unwrap();
     let has = |name: &str| files.iter().any(|file| file["name"] == name);
     assert!(has("node-n1.metrics.txt") && has("environment-events.json"));
+    assert!(has("node-n1.log"));
+
+    // Without a deployment, those that are named.
+    let manifest = fleet.json(&[
+        "debug", "bundle", "--node", "n1", "--node", "n3", "-o", "n.tar.gz",
+    ]);
+    let missing = manifest["missing"].as_array().unwrap();
+    assert_eq!(missing.len(), 1, "{manifest}");
+    assert_eq!(missing[0]["name"], "node-n3.log");
+    let reason = missing[0]["reason"].as_str().unwrap();
+    assert!(reason.contains("node 'n3' is not registered"), "{reason}");
+    let files = unpack(&fleet.folder.path().join("n.tar.gz"));
+    let log = &files["node-n1.log"];
+    assert!(
+        log.contains("node started") && log.contains("registered"),
+        "{log}"
+    );
+    let token = fs::read_to_string(fleet.folder.path().join("engine/node-token")).unwrap();
+    for (name, content) in &files {
+        assert!(!content.contains(token.trim()), "{name}");
+    }
 }

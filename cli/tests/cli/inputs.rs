@@ -118,7 +118,7 @@ fn valid_arguments(command: &str, id: &str) -> Vec<(&'static str, String)> {
         "apply" => owned(&[("--file", "policies.toml"), ("--dry-run", "")]),
         "environment get" | "environment events" => owned(&[("<ENV>", "qa")]),
         "context add" => owned(&[("<NAME>", "mine"), ("--replace", "")]),
-        "debug bundle" => owned(&[("--output", "report.tar.gz")]),
+        "debug bundle" => owned(&[("--node", "n1"), ("--output", "report.tar.gz")]),
         "context list" => Vec::new(),
         "context use" | "context delete" => owned(&[("<NAME>", "gone")]),
         "completions" => owned(&[("<SHELL>", "bash")]),

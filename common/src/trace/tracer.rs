@@ -3,10 +3,9 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use tokio::sync::mpsc;
-
+use super::queue::Ended;
 use super::span::FinishedSpan;
-use super::{Sampler, TraceContext};
+use super::{Sampler, SpanQueue, TraceContext};
 
 static TRACER: OnceLock<Tracer> = OnceLock::new();
 static EXPORTED: AtomicU64 = AtomicU64::new(0);
@@ -17,7 +16,7 @@ static FAILED: AtomicU64 = AtomicU64::new(0);
 #[derive(Debug)]
 pub(super) struct Tracer {
     sampler: Sampler,
-    queue: mpsc::Sender<FinishedSpan>,
+    ended: Ended,
 }
 
 /// What became of the spans that were recorded since the process started.
@@ -43,12 +42,12 @@ impl Counts {
 }
 
 /// Switches tracing on for the rest of the process. Spans that have ended wait in the queue that
-/// this returns, `capacity` at most: further ones are dropped and counted. `None` if tracing is on
-/// already.
-pub fn install(sampler: Sampler, capacity: usize) -> Option<mpsc::Receiver<FinishedSpan>> {
-    let (queue, receiver) = mpsc::channel(capacity.max(1));
-    TRACER.set(Tracer { sampler, queue }).ok()?;
-    Some(receiver)
+/// this returns, `capacity` at most: further ones are dropped and counted. Whoever waits for the
+/// queue is woken for `batch_size` of them, and not for each. `None` if tracing is on already.
+pub fn install(sampler: Sampler, capacity: usize, batch_size: usize) -> Option<SpanQueue> {
+    let (ended, queue) = SpanQueue::new(capacity.max(1), batch_size);
+    TRACER.set(Tracer { sampler, ended }).ok()?;
+    Some(queue)
 }
 
 /// Whether spans are recorded.
@@ -98,7 +97,7 @@ impl Tracer {
 
     /// Never waits.
     pub(super) fn end(&self, span: FinishedSpan) {
-        if self.queue.try_send(span).is_err() {
+        if !self.ended.add(span) {
             DROPPED.fetch_add(1, Relaxed);
         }
     }

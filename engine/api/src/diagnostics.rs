@@ -1,10 +1,7 @@
 //! What a report of a fault needs to know of the engine itself.
 
-mod recent_log;
-
+pub use hotswap_common::RecentLog;
 use serde_json::Value;
-
-pub use recent_log::RecentLog;
 
 /// What an engine tells of itself to admins.
 #[derive(Debug, Clone, Default)]

@@ -5,6 +5,7 @@ use hotswap_core::{
     Environment, Health, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId,
     NodeReading, Order,
 };
+use hotswap_protocol::NodeReport;
 
 /// What was last heard of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +128,16 @@ pub trait Fleet: Send + Sync + 'static {
         Err(NodeError::Refused(
             "it sends no requests of its own".to_owned(),
         ))
+    }
+
+    /// Asks a node for the end of its log, once and for five seconds at most: the node may be the
+    /// one that is at fault.
+    ///
+    /// # Errors
+    /// [`NodeError::Unreachable`] if no answer came, [`NodeError::Refused`] if the node does not
+    /// know the request, because it is of an earlier version. Others if its answer makes no sense.
+    async fn report(&self, _node: &NodeId) -> Result<NodeReport, NodeError> {
+        Err(NodeError::Refused("it gives no report".to_owned()))
     }
 
     /// What was last heard of a node. Does not ask it. [`Health::Unknown`] if it is not

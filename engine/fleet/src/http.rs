@@ -24,7 +24,9 @@ use hotswap_core::{
     Action, Environment, Health, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId,
     NodeReading, Order, SteadyTime,
 };
-use hotswap_protocol::{ModuleStatus, OrderProgress, OrderRequest, Slot, SyntheticRequest};
+use hotswap_protocol::{
+    ModuleStatus, NodeReport, OrderProgress, OrderRequest, Slot, SyntheticRequest,
+};
 use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 
@@ -45,6 +47,9 @@ pub use prober::NodeProber;
 /// The shortest time between two requests for the progress of an order, should a node not wait
 /// before it answers.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long a node may take to give its report.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The nodes of a [`Registry`], over their HTTP control API. Connections are kept and shared.
 /// The node token is sent in a header, and appears nowhere else.
@@ -281,6 +286,18 @@ impl Fleet for HttpFleet {
         module: &ModuleName,
     ) -> Result<Option<ModuleVersion>, NodeError> {
         Ok(self.active_slot(node, module).await?.version)
+    }
+
+    async fn report(&self, node: &NodeId) -> Result<NodeReport, NodeError> {
+        let request = Request {
+            method: Method::GET,
+            path: &["v1", "debug"],
+            environment: None,
+            body: None,
+            timeout: self.options.request_timeout.min(REPORT_TIMEOUT),
+            retry_for: Duration::ZERO,
+        };
+        self.client.send(node, request).await?.parse()
     }
 
     async fn order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError> {

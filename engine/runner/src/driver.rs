@@ -57,7 +57,7 @@ use hotswap_core::{Append, DeploymentId, Fence, ReplayState, Step, Timestamp};
 use hotswap_store::AppendError;
 use tokio::sync::Notify;
 
-use attempt_trace::AttemptTrace;
+use attempt_trace::{AttemptTrace, NewestTrace};
 pub(crate) use call_validation::validate;
 pub(crate) use context::DriverContext;
 use error::Error;
@@ -88,10 +88,10 @@ pub(crate) async fn drive(
     let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
     let timers = Arc::new(Timers::new(Arc::clone(&context.clock)));
     // Kept in the pauses between attempts: the store still knows the lease.
-    let held = HeldLease::default();
+    let kept = (HeldLease::default(), NewestTrace::default());
     let mut known_damage = None;
     loop {
-        let attempt = drive_once(&context, deployment, (&wake, &timers), &held, &mut backoff);
+        let attempt = drive_once(&context, deployment, (&wake, &timers), &kept, &mut backoff);
         match AssertUnwindSafe(attempt).catch_unwind().await {
             Ok(Ok(())) => {
                 context.retries.clear(deployment);
@@ -100,7 +100,9 @@ pub(crate) async fn drive(
                 return;
             }
             Ok(Err(Error::LeaseLost)) => {
-                tracing::info!(%deployment, "another engine drives the deployment");
+                kept.1.within(|| {
+                    tracing::info!(%deployment, "another engine drives the deployment");
+                });
                 context.retries.clear(deployment);
                 context.soak_warnings.pass_on(deployment);
                 context.damaged.remove(deployment);
@@ -110,7 +112,9 @@ pub(crate) async fn drive(
             // notifies `wake`.
             Ok(Err(Error::Damaged(damage))) => {
                 if known_damage.as_ref() != Some(&damage) {
-                    tracing::error!(%deployment, %damage, "this engine cannot read the journal");
+                    kept.1.within(|| {
+                        tracing::error!(%deployment, %damage, "this engine cannot read the journal");
+                    });
                 }
                 known_damage = Some(damage);
                 context.damaged.add(deployment);
@@ -119,12 +123,14 @@ pub(crate) async fn drive(
             }
             Ok(Err(error)) => {
                 let error: &dyn std::error::Error = &error;
-                tracing::error!(%deployment, error, "driver failed, retrying");
+                kept.1
+                    .within(|| tracing::error!(%deployment, error, "driver failed, retrying"));
                 reset_after_progress(&context, deployment, &mut backoff);
                 context.record_fault(deployment, describe(error));
             }
             Err(_) => {
-                tracing::error!(%deployment, "driver panicked, retrying");
+                kept.1
+                    .within(|| tracing::error!(%deployment, "driver panicked, retrying"));
                 reset_after_progress(&context, deployment, &mut backoff);
                 let reason = "the driver panicked, which is a bug: please report it";
                 context.record_fault(deployment, reason.to_owned());
@@ -159,11 +165,11 @@ async fn drive_once(
     context: &DriverContext,
     deployment: DeploymentId,
     (wake, timers): (&Arc<Notify>, &Arc<Timers>),
-    held: &HeldLease,
+    kept: &(HeldLease, NewestTrace),
     backoff: &mut Backoff,
 ) -> Result<(), Error> {
     let lease = context.journal.acquire_lease(deployment).await?;
-    held.acquired(lease.previous.is_some());
+    kept.0.acquired(lease.previous.is_some());
     let driver = Driver {
         context,
         deployment,
@@ -172,6 +178,7 @@ async fn drive_once(
         fence: lease.fence,
         lost_at: lease.lost_at,
         trace: AttemptTrace::new(&lease),
+        newest_trace: &kept.1,
     };
     loop {
         // Boxed, so that a deployment that waits does not keep the memory of a run.
@@ -192,7 +199,7 @@ async fn drive_once(
                     context,
                     deployment,
                     (wake, timers),
-                    held,
+                    kept,
                     backoff,
                 ))
                 .await;
@@ -209,7 +216,7 @@ async fn drive_once(
                     context,
                     deployment,
                     (wake, timers),
-                    held,
+                    kept,
                     backoff,
                 ))
                 .await;
@@ -229,6 +236,7 @@ struct Driver<'a> {
     /// Up to this position the store may have lost events.
     lost_at: u64,
     trace: AttemptTrace,
+    newest_trace: &'a NewestTrace,
 }
 
 impl Driver<'_> {
@@ -249,6 +257,7 @@ impl Driver<'_> {
             opened => opened?,
         };
         let context = self.trace.begin(self.fence, &state.header);
+        self.newest_trace.set(context);
         let has_ended = state.tail.lifecycle.is_ended();
         if state.may_lack_events(self.lost_at) && !has_ended {
             let note = losses::note(self.context, self.timers, writer, &state);

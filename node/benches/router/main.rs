@@ -113,6 +113,7 @@ async fn start_node(folder: &std::path::Path) -> Node {
         engine_tls: Default::default(),
         drain: None,
         limits: Limits::default(),
+        log: Default::default(),
     };
     let runtime = Runtime::new(&folder.join("compiled")).expect("an engine");
     Node::start_with(runtime, config).await.expect("a node")

@@ -282,6 +282,21 @@ pub struct NodeStatus {
     pub modules: Vec<ModuleStatus>,
 }
 
+/// What a node tells of itself, for a report of a fault.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Object, Serialize, Deserialize)]
+#[oai(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
+pub struct NodeReport {
+    /// Name of the node.
+    pub id: String,
+    /// Version of the HotSwap program.
+    pub version: String,
+    /// The last entries of the node's log, oldest first: as many as fit into 1 MiB, 2000 at most.
+    pub log: Vec<String>,
+    /// How many older entries were dropped.
+    pub dropped_log_entries: u64,
+}
+
 /// A request to one version that bypasses all routing.
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
 #[oai(rename_all = "camelCase")]

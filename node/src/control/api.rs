@@ -6,8 +6,8 @@ use std::time::Duration;
 use hotswap_common::tls::ClientCertificate;
 use hotswap_core::{ModuleName, ParseError};
 use hotswap_protocol::{
-    HeartbeatAnswer, Identity, ModuleStatus, NodeStatus, OrderProgress, OrderRequest, PollAnswer,
-    PollRequest, ProbeAnswer, ProbeRequest, Problem, SyntheticRequest,
+    HeartbeatAnswer, Identity, ModuleStatus, NodeReport, NodeStatus, OrderProgress, OrderRequest,
+    PollAnswer, PollRequest, ProbeAnswer, ProbeRequest, Problem, SyntheticRequest,
 };
 use http::StatusCode;
 use poem::Request;
@@ -235,6 +235,28 @@ impl Api {
             cpu_millis: process::cpu_millis(),
             memory_bytes: process::memory_bytes(),
             modules,
+        }))
+    }
+
+    /// Get what a report of a fault needs
+    ///
+    /// Returns the end of the log. No entry has a token, a header or a body of a request.
+    #[oai(path = "/v1/debug", method = "get")]
+    async fn get_report(
+        &self,
+        _token: NodeToken,
+        /// The node that the request is for.
+        #[oai(name = "hotswap-node")]
+        node: Header<Option<String>>,
+    ) -> Result<Json<NodeReport>, ErrorResponse> {
+        let context = self.context()?;
+        context.check_node(node.as_deref())?;
+        let (log, dropped_log_entries) = context.log.read();
+        Ok(Json(NodeReport {
+            id: context.id.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            log,
+            dropped_log_entries,
         }))
     }
 

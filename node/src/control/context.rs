@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use hotswap_common::CurrentSecret;
+use hotswap_common::{CurrentSecret, RecentLog};
 use hotswap_core::NodeId;
 use hotswap_protocol::{Problem, Starts};
 use http::StatusCode;
@@ -32,6 +32,8 @@ pub(crate) struct ControlContext {
     pub(crate) engine: CurrentEngine,
     /// What the node sends to its own modules.
     pub(crate) synthetic: Arc<SyntheticTraffic>,
+    /// The end of the log.
+    pub(crate) log: RecentLog,
 }
 
 impl ControlContext {

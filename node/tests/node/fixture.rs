@@ -45,6 +45,7 @@ pub fn config(folder: &Path, engine: &FakeEngine) -> Config {
         engine_tls: Default::default(),
         drain: None,
         limits: Limits::default(),
+        log: Default::default(),
     }
 }
 

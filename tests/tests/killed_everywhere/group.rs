@@ -121,6 +121,7 @@ impl Group {
             engine_tls: Default::default(),
             drain: None,
             limits: hotswap_node::Limits::default(),
+            log: Default::default(),
         };
         let node = Node::start_with(self.shared.runtime.clone(), config).await?;
         self.nodes.push((id, node));

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use hotswap_tests::{Installation, MetricsAnswer, OtlpReceiver, SilentServer};
+use hotswap_tests::{CollectorAnswer, Installation, OtlpReceiver, SilentServer};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::exposed::Exposed;
@@ -9,6 +9,8 @@ use super::{QA, control_url, use_module};
 
 /// Time limit of each wait. Generous, because the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the end of a process may take. It waits for the collector for two seconds at most.
+const END: Duration = Duration::from_secs(20);
 const LOST: &str = "the collector does not take what it is sent";
 const BACK: &str = "the collector takes what it is sent again";
 
@@ -60,8 +62,8 @@ async fn check_lost(url: &str, protocol: &str) -> Result<()> {
         hotswap.get("/api/v1/nodes").await?;
     }
     for log in [
-        timeout(TIMEOUT, hotswap.terminate_node("qa-1")).await??,
-        timeout(TIMEOUT, hotswap.terminate_engine()).await??,
+        timeout(END, hotswap.terminate_node("qa-1")).await??,
+        timeout(END, hotswap.terminate_engine()).await??,
     ] {
         ensure!(lines_with(&log, LOST) == 1, "not told once: {log}");
         ensure!(lines_with(&log, BACK) == 0, "{log}");
@@ -94,7 +96,7 @@ async fn a_collector_that_is_gone_costs_points_and_nothing_else() -> Result<()> 
 /// Checks that metrics come again once a collector takes them, and that what it rejects is counted.
 async fn check_return(protocol: &str) -> Result<()> {
     let receiver = OtlpReceiver::start().await?;
-    receiver.answer_metrics(MetricsAnswer::Unavailable);
+    receiver.answer_metrics(CollectorAnswer::Unavailable);
     let url = receiver.url();
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
@@ -105,11 +107,11 @@ async fn check_return(protocol: &str) -> Result<()> {
     let mut hotswap = Installation::start_with(QA, 0, &variables).await?;
     wait_until_lost(&hotswap.url, "hotswap").await?;
     ensure!(receiver.metrics().is_empty());
-    receiver.answer_metrics(MetricsAnswer::Takes);
+    receiver.answer_metrics(CollectorAnswer::Takes);
     let arrived = receiver.wait_for_metrics("metrics again", |all| all.first().cloned());
     ensure!(arrived.await?.protocol == protocol);
 
-    receiver.answer_metrics(MetricsAnswer::Rejects(2));
+    receiver.answer_metrics(CollectorAnswer::Rejects(2));
     let (deadline, before) = (
         Instant::now() + TIMEOUT,
         points(&hotswap.url, "hotswap", "failed").await?,

@@ -14,11 +14,15 @@ const MAX_EVENTS: u16 = 500;
 const CONCURRENCY: usize = 16;
 
 /// Adds the deployment, its events, the last events of its environment, and the metrics of the nodes
-/// that it may change.
+/// that it may change. Returns their ids.
 ///
 /// # Errors
 /// Only if a file is too large for the format.
-pub async fn add(archive: &mut Archive, client: &Client, id: DeploymentId) -> anyhow::Result<()> {
+pub async fn add(
+    archive: &mut Archive,
+    client: &Client,
+    id: DeploymentId,
+) -> anyhow::Result<Vec<String>> {
     let path = format!("/api/v1/deployments/{id}");
     let deployment = client.raw(&path).await;
     let shown: Value = deployment
@@ -31,13 +35,14 @@ pub async fn add(archive: &mut Archive, client: &Client, id: DeploymentId) -> an
     archive.add("environment-events.json", events(client, &shown).await)?;
     let nodes = shown["nodes"].as_array().into_iter().flatten();
     let nodes: Vec<_> = nodes.filter_map(|node| node["id"].as_str()).collect();
-    let mut metrics = stream::iter(nodes)
-        .map(async |node| (node, metrics(client, node).await))
+    let mut metrics = stream::iter(&nodes)
+        .map(async |&node| (node, metrics(client, node).await))
         .buffered(CONCURRENCY);
     while let Some((node, metrics)) = metrics.next().await {
         archive.add(&format!("node-{node}.metrics.txt"), metrics)?;
     }
-    Ok(())
+    drop(metrics);
+    Ok(nodes.into_iter().map(str::to_owned).collect())
 }
 
 /// All events of a deployment, one a line. If the journal is damaged: the readable events, then the

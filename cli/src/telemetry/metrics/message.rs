@@ -1,7 +1,6 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{
     Gauge, Histogram, Metric, ResourceMetrics, ScopeMetrics, Sum,
@@ -10,6 +9,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use super::metric::metric;
 use super::open_metrics::Family;
+use crate::telemetry::resource;
 
 /// Points in one request. Collectors refuse requests of more than 4 MiB by gRPC; a point has some
 /// hundred bytes.
@@ -29,16 +29,8 @@ pub(super) struct Message {
 
 impl Origin {
     pub(super) fn new(resource: &opentelemetry_sdk::Resource, start: SystemTime) -> Self {
-        let attributes = resource.iter().map(|(key, value)| KeyValue {
-            key: key.to_string(),
-            value: Some(value.clone().into()),
-            ..KeyValue::default()
-        });
         Self {
-            resource: Resource {
-                attributes: attributes.collect(),
-                ..Resource::default()
-            },
+            resource: resource::message(resource),
             start_nanos: nanos(start),
         }
     }
@@ -67,16 +59,11 @@ impl Origin {
     }
 
     fn message(&self, metrics: Vec<Metric>, points: usize) -> Message {
-        let scope = InstrumentationScope {
-            name: "hotswap".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            ..InstrumentationScope::default()
-        };
         let request = ExportMetricsServiceRequest {
             resource_metrics: vec![ResourceMetrics {
                 resource: Some(self.resource.clone()),
                 scope_metrics: vec![ScopeMetrics {
-                    scope: Some(scope),
+                    scope: Some(resource::scope()),
                     metrics,
                     ..ScopeMetrics::default()
                 }],

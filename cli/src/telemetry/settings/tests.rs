@@ -122,6 +122,24 @@ fn the_environment_overrides_the_configuration() {
 }
 
 #[test]
+fn spans_have_headers_of_their_own() {
+    let of_all = ("OTEL_EXPORTER_OTLP_HEADERS", "a=of%20all");
+    let settings = traces(&Telemetry::default(), &[ENDPOINT, of_all]);
+    assert_eq!(settings.headers["a"], "of all");
+    let own = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a=own");
+    let settings = traces(&Telemetry::default(), &[ENDPOINT, of_all, own]);
+    assert_eq!(settings.headers["a"], "own");
+    assert!(settings.headers["a"].is_sensitive());
+}
+
+#[test]
+fn a_delay_of_nothing_keeps_no_core_busy() {
+    let delay = ("OTEL_BSP_SCHEDULE_DELAY", "0");
+    let settings = traces(&Telemetry::default(), &[ENDPOINT, delay]);
+    assert_eq!(settings.delay, Duration::from_millis(1));
+}
+
+#[test]
 fn metrics_have_settings_of_their_own() {
     let settings = metrics(&[ENDPOINT]);
     assert_eq!(settings.collector.endpoint, "http://c:4318/v1/metrics");

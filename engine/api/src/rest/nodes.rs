@@ -4,7 +4,7 @@ mod drain;
 
 use hotswap_core::{Environment, Fence, NodeId};
 use hotswap_fleet::{Member, Move, Registry};
-use hotswap_protocol::{Heartbeat, HeartbeatAnswer, Registered, Registration};
+use hotswap_protocol::{Heartbeat, HeartbeatAnswer, NodeReport, Registered, Registration};
 use hotswap_runner::reconciler::Placements;
 use hotswap_runner::{Engine, nodes};
 use poem::web::{Data, RemoteAddr};
@@ -74,6 +74,32 @@ impl Nodes {
         id: Path<Parsed<NodeId>>,
     ) -> Result<Json<view::Node>, Failure<{ BAD_REQUEST | AUTH | NOT_FOUND }>> {
         Ok(Json(view_node(&context.engine, &id.0.0).await?))
+    }
+
+    /// Get what a report of a fault needs of a node
+    ///
+    /// Asks the node for the end of its log. A 503 means that the node does not give it: `detail`
+    /// says why.
+    #[oai(
+        path = "/nodes/:id/debug",
+        method = "get",
+        operation_id = "getNodeDebugReport"
+    )]
+    async fn report(
+        &self,
+        _admin: Admin,
+        context: Data<&Context>,
+        /// The id of the node.
+        id: Path<Parsed<NodeId>>,
+    ) -> Result<Json<NodeReport>, Failure<{ BAD_REQUEST | AUTH | NOT_FOUND | UNAVAILABLE }>> {
+        let (engine, id) = (&context.engine, &id.0.0);
+        engine.registry.member(id).ok_or_else(|| unknown_node(id))?;
+        let report = engine.fleet.report(id).await;
+        let report = report.map_err(|error| {
+            let detail = format!("node '{id}' does not give its log: {error}");
+            Problem::new(Kind::Unavailable, detail)
+        });
+        Ok(Json(report?))
     }
 
     /// Cordon a node

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::fixture::Fixture;
+use crate::fleet::BROKEN;
 use crate::problems::{ProtectedOperation, protected_operations};
 
 const UNKNOWN_DEPLOYMENT: &str = "0199e1f3-5b5c-7d5e-9d52-6f1f3a3e8a10";
@@ -65,6 +66,9 @@ async fn every_documented_status_is_answered() {
     engine.delete("/api/v1/nodes/node-2").await;
 
     engine.node_in("qa", "node-4").await;
+    engine.node_in("qa", BROKEN).await;
+    let report = format!("/api/v1/nodes/{BROKEN}/debug");
+    engine.get(&report).await.problem(503, "unavailable");
     let cordon = "/api/v1/nodes/node-1/cordon";
     engine.post(cordon, json!({})).await.ok();
     engine.store.close().await;

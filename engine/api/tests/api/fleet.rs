@@ -9,6 +9,7 @@ use hotswap_core::{
     NodeReading, Order, Timestamp,
 };
 use hotswap_fleet::{Error, Fleet, HealthReport, Registry};
+use hotswap_protocol::NodeReport;
 
 /// The id of a node that rejects every order except reverts.
 pub const BROKEN: &str = "broken";
@@ -98,6 +99,13 @@ impl Fleet for ObedientFleet {
             traffic: None,
             versions: Vec::new(),
         })
+    }
+
+    async fn report(&self, node: &NodeId) -> Result<NodeReport, NodeError> {
+        match node.as_str() {
+            BROKEN => Err(NodeError::Unreachable("it is broken".to_owned())),
+            _ => Ok(NodeReport::default()),
+        }
     }
 
     fn health(&self, node: &NodeId) -> HealthReport {

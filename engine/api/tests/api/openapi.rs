@@ -76,6 +76,7 @@ fn the_document_lists_every_operation() {
         "DELETE /api/v1/environments/{name}",
         "GET /api/v1/nodes",
         "GET /api/v1/nodes/{id}",
+        "GET /api/v1/nodes/{id}/debug",
         "DELETE /api/v1/nodes/{id}",
         "PUT /api/v1/nodes/{id}",
         "POST /api/v1/nodes/{id}/cordon",

@@ -19,7 +19,7 @@ fn expected_role(method: &Method, path: &str) -> Option<Role> {
     let is_termination = path.ends_with("/terminate");
     if is_for_nodes {
         None
-    } else if is_for_all || is_termination || path == "/api/v1/debug" {
+    } else if is_for_all || is_termination || path.ends_with("/debug") {
         Some(Role::Admin)
     } else if method == Method::GET || path.ends_with("/deployments/plan") {
         Some(Role::Viewer)

@@ -1,6 +1,6 @@
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use hotswap_common::trace::{Span, TraceContext};
+use hotswap_common::trace::{self, Span, TraceContext};
 use hotswap_core::{Fence, Header};
 use hotswap_store::Lease;
 
@@ -41,6 +41,23 @@ impl AttemptTrace {
     /// The context of the attempt. `None` before its beginning.
     pub(super) fn context(&self) -> Option<TraceContext> {
         self.context.get().copied().flatten()
+    }
+}
+
+/// The context of the newest attempt that has read the journal. What is logged of an attempt that
+/// has failed belongs to it.
+#[derive(Debug, Default)]
+pub(super) struct NewestTrace(Mutex<Option<TraceContext>>);
+
+impl NewestTrace {
+    pub(super) fn set(&self, context: Option<TraceContext>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = context;
+    }
+
+    /// Runs `work` within the context.
+    pub(super) fn within<T>(&self, work: impl FnOnce() -> T) -> T {
+        let context = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        trace::within_sync(context, work)
     }
 }
 

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
+use std::sync::Mutex;
 
+use hotswap_common::trace::TraceContext;
 use hotswap_core::{Call, Cause, CauseKind, Clock, EventBody, Health, Status};
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_plugins::Host;
@@ -7,6 +9,9 @@ use hotswap_store::{Blobs, Journal, Memory};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 
 use super::fixture::{self, ListedFleet, TestClock};
 use super::*;
@@ -30,6 +35,9 @@ fn a_deployment_that_waits_takes_little_memory() {
     assert!(bytes <= 1840, "{bytes} bytes");
 }
 
+/// The context of the request for it.
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 /// The driver of a deployment whose strategy cannot be read: a folder is where its component should
 /// be. Reading that fails, unlike a component that is gone.
 struct Fixture {
@@ -52,7 +60,8 @@ impl Fixture {
     /// A deployment whose journal holds `events` after the request.
     async fn start_with(fleet: ListedFleet, events: Vec<EventBody>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let header = fixture::header();
+        let mut header = fixture::header();
+        header.trace = Some(TRACE.to_owned());
         let component = folder.path().join(header.strategy.digest.hex());
         let store = Memory::new(7);
         let journal: Arc<dyn Journal> = Arc::new(store.clone());
@@ -167,6 +176,64 @@ async fn after_progress_the_driver_retries_as_soon_as_at_first() {
     // Two more attempts, after at most two and four times the shortest delay.
     tokio::time::sleep(7 * MIN_DELAY).await;
     assert!(fixture.attempts() >= 3, "{} attempts", fixture.attempts());
+}
+
+/// What was logged, with the trace that it belongs to.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<(String, Option<TraceContext>)>>>);
+
+impl Subscriber for Lines {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        self.0.lock().unwrap().push((message.0, trace::current()));
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_line_of_an_attempt_that_failed_belongs_to_the_trace() {
+    let lines = Lines::default();
+    let _default = tracing::subscriber::set_default(lines.clone());
+    let fixture = Fixture::start().await;
+    fixture.wait_for_attempts(2).await;
+    let trace = TRACE.parse().unwrap();
+    let lines = lines.0.lock().unwrap();
+    let failed = lines
+        .iter()
+        .filter(|(line, _)| line.contains("driver failed, retrying"));
+    let traces: Vec<_> = failed.map(|(_, trace)| *trace).collect();
+    assert!(traces.len() >= 2, "{lines:?}");
+    // No tracer is installed here, so the context is that of the request.
+    assert!(
+        traces.iter().all(|found| *found == Some(trace)),
+        "{lines:?}"
+    );
 }
 
 /// The nodes tell the engine of their fences only by refusing the orders of the revert, which has

@@ -18,6 +18,12 @@ hotswap_sdk::register_backend!(Probe);
 pub struct Config {
     /// Whether to reject the configuration.
     reject: bool,
+    /// A secret in the configuration itself. Backends of others have such, and so do the next two.
+    api_key: String,
+    /// Several of them.
+    tokens: Vec<String>,
+    /// A URL that may hold one.
+    url: String,
 }
 
 /// The backend. Counts its watches.

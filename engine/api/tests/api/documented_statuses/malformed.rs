@@ -20,6 +20,7 @@ pub async fn answer(engine: &Fixture, node: &Client, finished: &str) {
         "/api/v1/environments/A",
         "/api/v1/clusters/A/modules/hello/history",
         "/api/v1/nodes/-",
+        "/api/v1/nodes/-/debug",
         "/api/v1/deployments/1",
         "/api/v1/deployments/1/events",
         "/api/v1/deployments/1/diff",

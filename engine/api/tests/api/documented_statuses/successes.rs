@@ -42,6 +42,7 @@ pub async fn answer(engine: &Fixture, node: &Client) -> (String, String) {
         HISTORY,
         "/api/v1/nodes",
         "/api/v1/nodes/node-1",
+        "/api/v1/nodes/node-1/debug",
         "/api/v1/deployments",
         "/api/v1/store/usage",
         "/api/v1/debug",

@@ -13,6 +13,7 @@ pub async fn answer(engine: &Fixture, node: &Client) {
         "/api/v1/backends/bold",
         "/api/v1/clusters/mars",
         "/api/v1/nodes/nobody",
+        "/api/v1/nodes/nobody/debug",
         "/api/v1/discovery/nowhere",
         &path_of(UNKNOWN_DEPLOYMENT, "events"),
         &path_to(UNKNOWN_DEPLOYMENT),

@@ -4,29 +4,28 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hotswap_common::tls::ClientTls;
-use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-};
-use prost::Message as _;
+use prost::Message;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
-use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
-use tonic::transport::Channel;
 
+use super::connection;
+use super::settings::Collector;
 use crate::config::OtlpProtocol;
-use crate::telemetry::connection;
-use crate::telemetry::settings::MetricSettings;
+
+mod requests;
+
+pub(super) use requests::Export;
+use requests::Partial;
 
 /// Bytes of an answer that are read. Larger ones say nothing that is understood.
 const MAX_ANSWER: usize = 64 * 1024;
 /// Characters of a collector's own words in the log.
 const MAX_REASON: usize = 300;
 
-/// Sends requests to a collector.
-pub(super) enum Sender {
+/// Sends requests of one kind to a collector.
+pub(super) enum Sender<R: Export> {
     Grpc {
-        client: MetricsServiceClient<Channel>,
+        client: R::Client,
         headers: HeaderMap,
     },
     Http {
@@ -40,25 +39,23 @@ pub(super) enum Sender {
 /// What a collector has not taken of a request that it answered with a success.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Rejected {
-    pub(super) points: u64,
+    /// How many points or spans.
+    pub(super) count: u64,
     pub(super) reason: String,
 }
 
-impl Sender {
+impl<R: Export> Sender<R> {
     /// Connects with the first request.
     ///
     /// # Errors
     /// Where a client cannot be created.
-    pub(super) fn new(settings: &MetricSettings, tls: &ClientTls) -> Result<Self> {
-        let (collector, headers) = (&settings.collector, settings.headers.clone());
+    pub(super) fn new(collector: &Collector, headers: &HeaderMap, tls: &ClientTls) -> Result<Self> {
+        let headers = headers.clone();
         Ok(match collector.protocol {
             OtlpProtocol::Grpc => {
-                let mut client = MetricsServiceClient::new(connection::channel(collector, tls)?);
-                if collector.is_compressed {
-                    client = client.send_compressed(CompressionEncoding::Gzip);
-                }
+                let channel = connection::channel(collector, tls)?;
                 Self::Grpc {
-                    client: client.max_decoding_message_size(MAX_ANSWER),
+                    client: R::client(channel, collector.is_compressed, MAX_ANSWER),
                     headers,
                 }
             }
@@ -75,16 +72,13 @@ impl Sender {
     ///
     /// # Errors
     /// Where the collector cannot be reached, or takes nothing. No error repeats a header.
-    pub(super) async fn send(
-        &self,
-        request: ExportMetricsServiceRequest,
-    ) -> Result<Option<Rejected>> {
+    pub(super) async fn send(&self, request: R) -> Result<Option<Rejected>> {
         let answer = match self {
             Self::Grpc { client, headers } => {
                 let mut request = tonic::Request::new(request);
                 *request.metadata_mut() = MetadataMap::from_headers(headers.clone());
-                let answer = client.clone().export(request).await;
-                answer.map_err(|status| reason(&status))?.into_inner()
+                let answer = R::call(client.clone(), request).await;
+                answer.map_err(|status| reason(&status))?
             }
             Self::Http {
                 client,
@@ -105,7 +99,7 @@ impl Sender {
                 read_answer(request).await?
             }
         };
-        Ok(rejected(answer))
+        Ok(R::partial(answer).and_then(rejected::<R>))
     }
 }
 
@@ -115,7 +109,7 @@ fn compressed(body: &[u8]) -> Result<Vec<u8>> {
     Ok(encoder.finish()?)
 }
 
-async fn read_answer(request: reqwest::RequestBuilder) -> Result<ExportMetricsServiceResponse> {
+async fn read_answer<A: Message + Default>(request: reqwest::RequestBuilder) -> Result<A> {
     let answer = request.send().await.map_err(reqwest::Error::without_url);
     let mut answer = answer.context("cannot reach it")?;
     let status = answer.status();
@@ -123,12 +117,12 @@ async fn read_answer(request: reqwest::RequestBuilder) -> Result<ExportMetricsSe
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
         if body.len() + chunk.len() > MAX_ANSWER {
-            return Ok(ExportMetricsServiceResponse::default());
+            return Ok(A::default());
         }
         body.extend_from_slice(&chunk);
     }
     // The status has said that the request was taken.
-    Ok(ExportMetricsServiceResponse::decode(&*body).unwrap_or_default())
+    Ok(A::decode(&*body).unwrap_or_default())
 }
 
 /// Why a call failed. Not the status itself: it repeats headers of the answer.
@@ -144,14 +138,15 @@ fn reason(status: &tonic::Status) -> anyhow::Error {
     anyhow!("{:?}: {}", status.code(), texts.join(": "))
 }
 
-fn rejected(answer: ExportMetricsServiceResponse) -> Option<Rejected> {
-    let partial = answer.partial_success?;
-    let points = u64::try_from(partial.rejected_data_points).unwrap_or(0);
-    (points > 0).then(|| Rejected {
-        points,
+/// `None` where nothing is lost: collectors may also warn in this way.
+fn rejected<R: Export>(partial: Partial) -> Option<Rejected> {
+    let count = u64::try_from(partial.rejected).unwrap_or(0);
+    (count > 0).then(|| Rejected {
+        count,
         reason: format!(
-            "it rejects some points: {}",
-            shortened(&partial.error_message)
+            "it rejects some {}: {}",
+            R::WHAT,
+            shortened(&partial.message)
         ),
     })
 }
