@@ -31,7 +31,9 @@ mod token;
 pub use apply::Apply;
 pub use context::ContextCommand;
 pub use debug::{Bundle, DebugCommand};
-pub use deployment::{Create, Decide, DeploymentCommand, Events, ListDeployments, Patience};
+pub use deployment::{
+    Create, Decide, DeploymentCommand, Events, ListDeployments, Patience, Promote,
+};
 pub use deployment::{Retry, Rollback, Stay, Watch};
 pub use discovery::DiscoveryCommand;
 pub use environment::EnvironmentCommand;

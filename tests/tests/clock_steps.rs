@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use hotswap_core::{CauseKind, Decision, Deployment, DeploymentId, EventBody, Policy, Status};
+use hotswap_core::{
+    CauseKind, Decision, Deployment, DeploymentId, EventBody, Fence, Policy, Status,
+};
+use hotswap_store::Journal as _;
 use hotswap_tests::{Cluster, EMAIL, Installation, SteppedClock};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
@@ -114,6 +117,29 @@ async fn a_step_moves_no_settle_that_has_begun() -> Result<()> {
         assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
         let took = began.elapsed();
         // The settle began a moment before the test saw it.
+        assert!(
+            took > SETTLE / 2,
+            "{step} s: the settle ended after {took:?}"
+        );
+    }
+    fixture.cluster.shutdown().await;
+    Ok(())
+}
+
+/// In a new epoch of its store the engine drops all drivers, and begins new ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_and_a_new_epoch_move_no_settle_that_has_begun() -> Result<()> {
+    let fixture = Fixture::start(policy()?).await?;
+    for (version, step, fence) in [("2.0.0", 60, 1_000_000), ("3.0.0", -HOUR, 2_000_000)] {
+        let id = fixture.start_settle(version).await?;
+        let began = Instant::now();
+        fixture.clock.step(step);
+        let epoch = fixture.cluster.resources.store.epoch();
+        fixture.cluster.engine.observe_fence(Fence(fence)).await?;
+        assert_ne!(fixture.cluster.resources.store.epoch(), epoch);
+        let state = fixture.end(id).await?;
+        assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
+        let took = began.elapsed();
         assert!(
             took > SETTLE / 2,
             "{step} s: the settle ended after {took:?}"

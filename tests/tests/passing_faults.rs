@@ -306,8 +306,8 @@ impl RestartedEngine {
     }
 
     /// Asks for `action`. What the engine then has to do, it cannot: waits until it says that it
-    /// retries, at least for the second time.
-    async fn fail(&mut self, action: &str, body: Value) -> Result<()> {
+    /// retries, at least for the second time. Returns the state.
+    async fn fail(&mut self, action: &str, body: Value) -> Result<Value> {
         let path = format!("/api/v1/deployments/{}", self.deployment);
         let request = format!("{path}/{action}");
         self.connection.send("POST", &request, Some(body)).await?;
@@ -318,19 +318,20 @@ impl RestartedEngine {
             if state["retry"]["attempts"].as_u64() > Some(1) {
                 let reason = state["retry"]["reason"].as_str().unwrap_or_default();
                 ensure!(reason.contains("Too many open files"), "{state}");
-                ensure!(state["cause"].is_null(), "it is reverted: {state}");
-                return Ok(());
+                return Ok(state);
             }
             ensure!(Instant::now() < deadline, "no retry: {state}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Gives the engine files again, and checks that the deployment succeeds.
-    async fn succeed(self) -> Result<()> {
+    /// Gives the engine files again, and checks that the deployment ends like this, and that no node
+    /// has failed.
+    async fn end(self, status: &str) -> Result<()> {
         self.installation.limit_files_of_engine(None)?;
         let ended = self.installation.wait_for_end(&self.deployment).await?;
-        assert_eq!(ended["status"], "succeeded", "{ended}");
+        assert_eq!(ended["status"], status, "{ended}");
+        assert_eq!(ended["failures"], json!([]), "{ended}");
         ensure!(ended["retry"].is_null(), "{ended}");
         for node in ended["nodes"].as_array().context("no nodes")? {
             ensure!(node["failure"].is_null(), "{ended}");
@@ -346,6 +347,34 @@ async fn an_engine_without_free_files_counts_no_node_as_gone() -> Result<()> {
     let mut restarted = RestartedEngine::restart(installation, id).await?;
     // The deployment begins, so the engine has to ask its nodes, to which it has no connection yet.
     let approval = json!({ "approved": true, "requesterEmail": EMAIL });
-    restarted.fail("approval", approval).await?;
-    restarted.succeed().await
+    let state = restarted.fail("approval", approval).await?;
+    ensure!(state["cause"].is_null(), "it is reverted: {state}");
+    restarted.end("succeeded").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_without_free_files_gives_no_node_up_that_it_has_to_revert() -> Result<()> {
+    let mut installation = Installation::start(PRODUCTION, 2, &[]).await?;
+    // Only one try of a node that fails.
+    let config = installation.folder().join("hotswap.toml");
+    let policy = "\n[environments.production]\nrevertPatience = \"0s\"\n";
+    let config_before = std::fs::read_to_string(&config)?;
+    std::fs::write(&config, format!("{config_before}{policy}"))?;
+    installation.kill_engine().await?;
+    installation.restart_engine().await?;
+    installation.wait_for_nodes(2).await?;
+    let rolling = json!({ "batch": 1, "settle": "1h" });
+    let id = installation.propose("1.0.0", "rolling", rolling).await?;
+    installation.approve(&id).await?;
+    let is_waiting = |state: &Value| {
+        let wait = state["waitId"].as_str();
+        state["status"] == "running" && wait.is_some_and(|wait| wait.starts_with("call-"))
+    };
+    let state = installation.wait_for_state(&id, is_waiting).await?;
+    assert_eq!(state["policy"]["revertPatience"], 0, "{state}");
+    let mut restarted = RestartedEngine::restart(installation, id).await?;
+    let abort = json!({ "requesterEmail": EMAIL });
+    let state = restarted.fail("abort", abort).await?;
+    assert_eq!(state["status"], "rollingBack", "{state}");
+    restarted.end("rolledBack").await
 }

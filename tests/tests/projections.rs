@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use hotswap_core::{Append, Call, Deployment, DeploymentId, Event, EventBody, Level, Status};
 use hotswap_store::{AppendError, Head, Journal, Lease, LeaseError, Query, ReadError};
@@ -294,6 +294,100 @@ async fn a_parked_wait_reads_its_journal_once() -> Result<()> {
     // One before the plan, one before the first run, and one after each wait. The end needs none.
     let reads = journal.from_start_at_end.load(Ordering::SeqCst);
     assert_eq!(reads, WAITS + 2);
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_cannot_be_read_is_not_read_anew_by_every_request() -> Result<()> {
+    const EVENTS: u64 = 500;
+    let mut cluster = Cluster::start(&[]).await?;
+    let journal = counted(&cluster);
+    journal.is_manual.store(true, Ordering::SeqCst);
+    cluster.restart_engine(Arc::clone(&journal) as _).await?;
+    let store = cluster.resources.store.clone();
+    let header = sample_header("hello")?;
+    let id = header.id;
+    store.create(header, Default::default()).await?;
+    append(
+        &store,
+        id,
+        vec![EventBody::Planned {
+            nodes: Vec::new(),
+            missing: Vec::new(),
+            cordoned: Vec::new(),
+        }],
+    )
+    .await?;
+    for call in 2..EVENTS {
+        append(&store, id, vec![log(call as u32)]).await?;
+    }
+    cluster.engine.shutdown().await;
+    ensure!(cluster.replace_in_journals("\"a step\"", "7")? > 0);
+    cluster.restart_engine(Arc::clone(&journal) as _).await?;
+    let deployments = cluster.engine.deployments.clone();
+    let state = deployments.get(id).await?;
+    let damage = state.damage.clone().context("it can be read")?;
+    let query = Query {
+        limit: 9,
+        ..Query::default()
+    };
+    journal.take_events();
+    for _ in 0..9 {
+        assert_eq!(deployments.get(id).await?, state);
+        let (page, _) = deployments.list(&query).await?;
+        assert_eq!(page, [state.summary()]);
+    }
+    assert_eq!(journal.take_events(), 0);
+    // It has grown.
+    let by = EMAIL.to_owned();
+    let reason = None;
+    append(
+        &store,
+        id,
+        vec![EventBody::TerminationRequested { by, reason }],
+    )
+    .await?;
+    let state = deployments.get(id).await?;
+    assert_eq!(state.next_seq, EVENTS + 1);
+    assert_eq!(state.damage.map(|now| now.seq), Some(damage.seq));
+    cluster.shutdown().await;
+    Ok(())
+}
+
+/// Requests for deployments wait while something is deleted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_reads_no_open_deployment_twice() -> Result<()> {
+    let mut cluster = Cluster::start(&[]).await?;
+    cluster.upload_samples().await?;
+    let journal = counted(&cluster);
+    journal.is_manual.store(true, Ordering::SeqCst);
+    cluster.restart_engine(Arc::clone(&journal) as _).await?;
+    let store = cluster.resources.store.clone();
+    let header = sample_header("other")?;
+    let (id, needed) = (header.id, header.module.version.clone());
+    store.create(header, Default::default()).await?;
+    let modules = cluster.engine.modules.clone();
+    let hello = "hello".parse()?;
+    ensure!(modules.delete(&hello, &"1.0.0".parse()?).await?);
+    journal.take_events();
+    // What it needs is not known before it is planned.
+    ensure!(modules.delete(&hello, &"2.0.0".parse()?).await?);
+    ensure!(journal.take_events() > 0);
+    let planned = EventBody::Planned {
+        nodes: Vec::new(),
+        missing: Vec::new(),
+        cordoned: Vec::new(),
+    };
+    append(&store, id, vec![planned]).await?;
+    ensure!(modules.delete(&hello, &"3.0.0".parse()?).await?);
+    cluster.upload_samples().await?;
+    journal.take_events();
+    ensure!(modules.delete(&hello, &"1.0.0".parse()?).await?);
+    assert_eq!(journal.take_events(), 0);
+    let other = "other".parse()?;
+    let refused = modules.delete(&other, &needed).await;
+    ensure!(!matches!(refused, Ok(true)), "{refused:?}");
     cluster.shutdown().await;
     Ok(())
 }

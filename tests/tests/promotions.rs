@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hotswap_core::{Answer, Deployment, DeploymentId, EventBody, Judgement, Status, Verdict};
+use hotswap_core::{
+    Answer, Append, Deployment, DeploymentId, EventBody, Judgement, Status, Verdict,
+};
 use hotswap_runner::Engine;
 use hotswap_runner::deployments::Error;
 use hotswap_store::Journal;
 use hotswap_tests::{
-    Cluster, EMAIL, EngineResources, RacingJournal, StaticFleet, new_deployment, wait_for_end,
+    Cluster, EMAIL, EngineResources, LeaselessJournal, RacingJournal, StaticFleet, new_deployment,
+    wait_for_end,
 };
 use serde_json::{Value, json};
 
@@ -262,5 +265,39 @@ async fn a_promotion_at_random_is_accepted_or_refused_and_harms_nothing() -> Res
     // A race that one side always wins tests nothing.
     assert!(accepted > 0 && refused > 0, "{accepted}, {refused}");
     engine.shutdown().await;
+    Ok(())
+}
+
+/// It names a wait that is over, and nothing else has begun.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_in_full_of_a_wait_that_is_over_ends_no_later_one() -> Result<()> {
+    let mut cluster = cluster().await?;
+    let leaseless = LeaselessJournal::wrap(Arc::new(cluster.resources.store.clone()));
+    cluster.restart_engine(leaseless).await?;
+    let rolling = ("rolling", json!({ "batch": 1, "settle": "1h" }));
+    let id = cluster
+        .deploy(("hello", "2.0.0"), PRODUCTION, rolling)
+        .await?;
+    let store = &cluster.resources.store;
+    let planned = EventBody::Planned {
+        nodes: Vec::new(),
+        missing: Vec::new(),
+        cordoned: Vec::new(),
+    };
+    let append = Append {
+        deployment: id,
+        expected: store.head(id).await?.next_seq,
+        fence: None,
+        at: Default::default(),
+        bodies: vec![planned],
+    };
+    store.append(append).await?;
+    let deployments = &cluster.engine.deployments;
+    let promote = |wait| deployments.promote_wait(id, EMAIL, None, true, wait);
+    let late = promote(Some("call-3")).await;
+    assert!(matches!(late, Err(Error::WaitOver(_))), "{late:?}");
+    assert!(!deployments.get(id).await?.lifecycle.promoted);
+    assert!(promote(None).await?.lifecycle.promoted);
+    cluster.shutdown().await;
     Ok(())
 }

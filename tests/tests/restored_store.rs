@@ -3,8 +3,10 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use hotswap_core::{Clock as _, SystemClock, Timestamp};
 use hotswap_tests::Installation;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
@@ -100,6 +102,88 @@ async fn an_open_deployment_of_a_restored_store_succeeds() -> Result<()> {
     restore(&mut installation).await?;
     installation.approve(&id).await?;
     succeed(&installation, &id).await
+}
+
+/// An installation whose backup holds a rollout of 2.0.0 over 1.0.0 in its midst. That has ended
+/// since, nodes have seen higher fences than the backup knows, and its deadline has passed. Returns
+/// its id.
+async fn outdated() -> Result<(Installation, String)> {
+    let mut installation = Installation::start("qa", 2, &[]).await?;
+    let config = installation.folder().join("hotswap.toml");
+    let before = std::fs::read_to_string(&config)?;
+    let policy = "\n[environments.qa]\ndeadline = \"15s\"\n";
+    std::fs::write(&config, format!("{before}{policy}"))?;
+    installation.kill_engine().await?;
+    installation.restart_engine().await?;
+    installation.wait_for_nodes(2).await?;
+    roll_out(&installation, "1.0.0").await?;
+    let rolling = json!({ "batch": 1, "settle": "5s" });
+    let id = installation.propose("2.0.0", "rolling", rolling).await?;
+    installation.approve(&id).await?;
+    let is_waiting = |state: &Value| {
+        let wait = state["waitId"].as_str();
+        wait.is_some_and(|wait| wait.starts_with("call-"))
+    };
+    let state = installation.wait_for_state(&id, is_waiting).await?;
+    ensure!(state["endedAt"].is_null(), "{state}");
+    let deadline = state["deadline"].as_u64().context("no deadline")?;
+    back_up(&mut installation).await?;
+    succeed(&installation, &id).await?;
+    for version in ["3.0.0", "1.0.0", "3.0.0"] {
+        roll_out(&installation, version).await?;
+    }
+    let left = Timestamp::from_millis(deadline).since(SystemClock.now());
+    tokio::time::sleep(left).await;
+    Ok((installation, id))
+}
+
+/// Its driver reverts before any node has told the engine of a fence.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_that_a_restored_store_reverts_at_once_ends() -> Result<()> {
+    let (mut installation, id) = outdated().await?;
+    let seen = seen_fence(&installation).await?;
+    restore(&mut installation).await?;
+    let ended = installation.wait_for_end(&id).await?;
+    ensure!(ended["status"] == "rolledBack", "{ended}");
+    ensure!(ended["cause"]["kind"] == "deadline", "{ended}");
+    let fence = seen_fence(&installation).await?;
+    ensure!(fence > seen, "{fence} is not above {seen}");
+    roll_out(&installation, "3.0.0").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_of_a_restored_store_can_be_terminated() -> Result<()> {
+    let (mut installation, id) = outdated().await?;
+    let seen = seen_fence(&installation).await?;
+    let file = installation.folder().join(BACKUP).join("engine.db");
+    let changed = Connection::open(file)?.execute(
+        "UPDATE event SET body = CAST('{' AS BLOB) WHERE seq > 3 AND deployment =
+            (SELECT max(number) FROM deployment)",
+        [],
+    )?;
+    ensure!(changed > 0, "no event of a call");
+    restore(&mut installation).await?;
+    let path = format!("/api/v1/deployments/{id}");
+    let state = installation.get(&path).await?;
+    ensure!(!state["damage"].is_null(), "{state}");
+    installation
+        .post(&format!("{path}/terminate"), json!({}))
+        .await?;
+    // Its events cannot be followed past the damage.
+    let ended = async {
+        loop {
+            let state = installation.get(&path).await?;
+            if !state["endedAt"].is_null() {
+                return anyhow::Ok(state);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(30), ended).await??;
+    ensure!(ended["status"] == "rolledBack", "{ended}");
+    let fence = seen_fence(&installation).await?;
+    ensure!(fence > seen, "{fence} is not above {seen}");
+    roll_out(&installation, "3.0.0").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

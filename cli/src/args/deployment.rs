@@ -52,16 +52,7 @@ pub enum DeploymentCommand {
     /// A soak judges what it has measured until then. A check that has failed fails; one that
     /// could not be judged yet does not hold the deployment up. A question to a person stays:
     /// approve it instead.
-    Promote {
-        /// The deployment's id
-        id: DeploymentId,
-        /// End every later sleep and soak at once too
-        #[arg(long)]
-        full: bool,
-        /// Why
-        #[arg(long)]
-        reason: Option<String>,
-    },
+    Promote(Promote),
     /// Stop a deployment and roll it back
     Abort {
         /// The deployment's id
@@ -110,12 +101,12 @@ impl DeploymentCommand {
         match self {
             Self::Create(_) | Self::List(_) | Self::Rollback(_) | Self::Retry(_) => None,
             Self::Get { id } | Self::Pause { id } | Self::Resume { id } => Some(*id),
-            Self::Abort { id, .. }
-            | Self::Promote { id, .. }
-            | Self::Terminate { id, .. }
-            | Self::Diff { id, .. } => Some(*id),
+            Self::Abort { id, .. } | Self::Terminate { id, .. } | Self::Diff { id, .. } => {
+                Some(*id)
+            }
             Self::Watch(args) => Some(args.id),
             Self::Events(args) => Some(args.id),
+            Self::Promote(args) => Some(args.id),
             Self::Approve(args) | Self::Reject(args) => Some(args.id),
         }
     }
@@ -268,9 +259,32 @@ pub struct Events {
 pub struct Decide {
     /// The deployment's id
     pub id: DeploymentId,
+    /// What is decided: the waitId that the deployment showed [default: what it asks now]
+    ///
+    /// Fails, and decides nothing, if the deployment asks or waits for something else by now.
+    #[arg(long, value_name = "WAIT")]
+    pub wait_id: Option<String>,
     /// Why
     #[arg(long)]
     pub comment: Option<String>,
+}
+
+/// `hotswap deployment promote`.
+#[derive(Debug, Args)]
+pub struct Promote {
+    /// The deployment's id
+    pub id: DeploymentId,
+    /// End every later sleep and soak at once too
+    #[arg(long)]
+    pub full: bool,
+    /// The wait to end: the waitId that the deployment showed [default: the present one]
+    ///
+    /// Fails, and ends nothing, if the deployment waits for something else by now.
+    #[arg(long, value_name = "WAIT")]
+    pub wait_id: Option<String>,
+    /// Why
+    #[arg(long)]
+    pub reason: Option<String>,
 }
 
 /// `hotswap deployment list`.

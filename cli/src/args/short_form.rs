@@ -3,7 +3,7 @@ use hotswap_core::{DeploymentId, Environment};
 
 use super::Command;
 use super::deployment::{
-    Create, Decide, DeploymentCommand, ListDeployments, Retry, Rollback, Watch,
+    Create, Decide, DeploymentCommand, ListDeployments, Promote, Retry, Rollback, Watch,
 };
 use super::node::NodeCommand;
 
@@ -59,16 +59,7 @@ pub enum ShortForm {
     Rollback(Rollback),
     /// Short for `deployment promote`: end the present wait of a deployment
     #[command(hide = true)]
-    Promote {
-        /// The deployment's id
-        id: DeploymentId,
-        /// End every later sleep and soak at once too
-        #[arg(long)]
-        full: bool,
-        /// Why
-        #[arg(long)]
-        reason: Option<String>,
-    },
+    Promote(Promote),
     /// Short for `deployment retry`: try a deployment again that ended without success
     #[command(hide = true)]
     Retry(Retry),
@@ -86,7 +77,8 @@ impl ShortForm {
     pub(super) fn deployment(&self) -> Option<DeploymentId> {
         match self {
             Self::Get { id } | Self::Pause { id } | Self::Resume { id } => Some(*id),
-            Self::Abort { id, .. } | Self::Promote { id, .. } => Some(*id),
+            Self::Abort { id, .. } => Some(*id),
+            Self::Promote(args) => Some(args.id),
             Self::Watch(args) => Some(args.id),
             Self::Approve(args) | Self::Reject(args) => Some(args.id),
             Self::Deploy(_)
@@ -113,7 +105,7 @@ impl ShortForm {
             Self::Approve(args) => DeploymentCommand::Approve(args),
             Self::Reject(args) => DeploymentCommand::Reject(args),
             Self::Rollback(args) => DeploymentCommand::Rollback(args),
-            Self::Promote { id, full, reason } => DeploymentCommand::Promote { id, full, reason },
+            Self::Promote(args) => DeploymentCommand::Promote(args),
             Self::Retry(args) => DeploymentCommand::Retry(args),
         })
     }

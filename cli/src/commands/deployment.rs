@@ -38,9 +38,7 @@ async fn request(command: DeploymentCommand, context: &Context) -> Result<Exit> 
         DeploymentCommand::Events(args) => events(&args, context).await,
         DeploymentCommand::Pause { id } => control::pause(id, context).await,
         DeploymentCommand::Resume { id } => control::resume(id, context).await,
-        DeploymentCommand::Promote { id, full, reason } => {
-            control::promote(id, full, reason, context).await
-        }
+        DeploymentCommand::Promote(args) => control::promote(args, context).await,
         DeploymentCommand::Diff { id, with } => diff::diff(id, with, context).await,
         DeploymentCommand::Abort { id, reason } => control::abort(id, reason, context).await,
         DeploymentCommand::Terminate { id, reason } => {

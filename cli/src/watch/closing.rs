@@ -5,6 +5,7 @@ use hotswap_core::{DeploymentId, Status};
 use serde_json::Value;
 
 use super::session::Session;
+use super::state::WatchState;
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::exit_report::ExitReport;
@@ -106,7 +107,10 @@ impl Closing {
             ),
             Exit::AwaitingApproval => (
                 format!("a person has to decide: {}", question(session)),
-                format!("hotswap approve {id}, or hotswap reject {id}; then hotswap watch {id}"),
+                format!(
+                    "hotswap approve {id}{wait}, or hotswap reject {id}{wait}; then hotswap watch {id}",
+                    wait = wait_flag(session)
+                ),
             ),
             Exit::Paused => (
                 format!(
@@ -208,6 +212,11 @@ fn question(session: &Session) -> String {
     let state = session.state.as_ref();
     let question = state.and_then(|state| state.deployment.question.as_deref());
     format::sanitize(question.unwrap_or("continue?"))
+}
+
+fn wait_flag(session: &Session) -> String {
+    let state = session.state.as_ref();
+    state.map_or_else(String::new, WatchState::wait_flag)
 }
 
 /// When a paused deployment is rolled back, unless the pause stops its deadline.

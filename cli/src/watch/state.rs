@@ -35,6 +35,12 @@ impl WatchState {
         })
     }
 
+    /// The option that makes a decision count for the question that is shown, and for no later one.
+    pub fn wait_flag(&self) -> String {
+        let wait = self.deployment.wait_id();
+        wait.map_or_else(String::new, |wait| format!(" --wait-id {wait}"))
+    }
+
     /// Applies the next event.
     ///
     /// # Errors

@@ -358,8 +358,15 @@ fn a_question_is_prominent_and_cannot_control_the_terminal() {
     );
     let picture = draw(&state, &frame(1000));
     let question = "\n? YOUR DECISION: switch 4 nodes to hello 2.0.0?\u{fffd}[2J (until 2026-11-23 17:02:00Z)\n  \
-        hotswap approve 01890a5d-ac96-774b-bcce-b302099a8057\n";
+        hotswap approve 01890a5d-ac96-774b-bcce-b302099a8057 --wait-id call-2\n";
     assert!(picture.contains(question), "{picture}");
+    // A command that does not fit is shown without the option.
+    let narrow = Frame {
+        columns: 60,
+        ..frame(1000)
+    };
+    let narrow = draw(&state, &narrow);
+    assert!(narrow.contains("b302099a8057\n"), "{narrow}");
     assert!(
         picture.starts_with("hello 2.0.0 → production   ? awaiting approval\n"),
         "{picture}"

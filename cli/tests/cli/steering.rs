@@ -1,8 +1,13 @@
 //! The verbs that steer rollouts, with real processes.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Mutex;
+use std::thread;
+
 use serde_json::Value;
 
-use crate::support::{Dev, wait_for};
+use crate::support::{Dev, run, wait_for};
 
 const PRODUCTION: &str = "production";
 
@@ -138,4 +143,120 @@ fn a_rollout_is_promoted_superseded_tried_again_undone_and_compared() {
     );
     let same: Value = dev.json(&["deployment", "diff", again, &old]);
     assert_eq!(same["differences"], serde_json::json!([]));
+}
+
+/// What a deployment waits for, once that is something else than `before`.
+fn next_wait(dev: &Dev, id: &str, before: &str) -> String {
+    wait_for("another wait", || {
+        let state = dev.json(&["get", id]);
+        let wait = state["waitId"].as_str()?;
+        (wait != before).then(|| wait.to_owned())
+    })
+}
+
+#[test]
+fn a_decision_about_a_wait_that_is_over_fails_and_counts_for_no_other() {
+    let dev = Dev::start(&["--rate", "0"]);
+    let deploy = [
+        "deploy",
+        "hello@2.0.0",
+        "-e",
+        PRODUCTION,
+        "-s",
+        "rolling",
+        "--set",
+        "batch=1",
+        "--set",
+        "settle=1h",
+        "--require-approval",
+        "--json",
+    ];
+    let started = dev.run(&deploy);
+    let id = started.report()["id"].as_str().unwrap().to_owned();
+    assert_eq!(next_wait(&dev, &id, ""), "start");
+    let shown = dev.run(&["get", &id]);
+    let command = format!("hotswap approve {id} --wait-id start");
+    assert!(shown.out.contains(&command), "{shown:?}");
+    let approved = dev.run(&["approve", &id, "--wait-id", "start"]);
+    assert_eq!(approved.code, Some(0), "{approved:?}");
+    assert!(approved.out.contains("what was decided: "), "{approved:?}");
+
+    // Another person has decided: it waits for an hour by now.
+    let first = next_wait(&dev, &id, "start");
+    for verb in ["approve", "reject", "promote"] {
+        let late = dev.run(&[verb, &id, "--wait-id", "start"]);
+        assert_eq!(late.code, Some(1), "{late:?}");
+        for text in [
+            "nothing was decided",
+            "is over",
+            &format!("hotswap get {id}"),
+        ] {
+            assert!(late.err.contains(text), "{verb}: {late:?}");
+        }
+        let late = dev.run(&[verb, &id, "--wait-id", "start", "--json"]);
+        assert_eq!(late.code, Some(1), "{late:?}");
+        assert_eq!(late.report()["error"]["httpStatus"], 409, "{late:?}");
+    }
+    assert_eq!(dev.json(&["get", &id])["waitId"], first.as_str());
+    let promoted = dev.run(&["promote", &id, "--wait-id", &first]);
+    assert_eq!(promoted.code, Some(0), "{promoted:?}");
+    let second = next_wait(&dev, &id, &first);
+    let late = dev.run(&["promote", &id, "--wait-id", &first, "--full"]);
+    assert_eq!(late.code, Some(1), "{late:?}");
+    assert_eq!(dev.json(&["get", &id])["waitId"], second.as_str());
+}
+
+/// Passes connections on to an engine. Before the first POST arrives there, does something else.
+fn interrupt_first_post(engine: &str, interrupt: impl FnOnce() + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let engine = engine.trim_start_matches("http://").to_owned();
+    let interrupt = Mutex::new(Some(interrupt));
+    let pass_on = move |mut client: TcpStream| {
+        let mut engine = TcpStream::connect(&engine).unwrap();
+        let mut answers = engine.try_clone().unwrap();
+        let mut to_client = client.try_clone().unwrap();
+        thread::spawn(move || {
+            let _ = std::io::copy(&mut answers, &mut to_client);
+            let _ = to_client.shutdown(Shutdown::Both);
+        });
+        let mut request = vec![0; 64 << 10];
+        while let Ok(length @ 1..) = client.read(&mut request) {
+            if request.starts_with(b"POST")
+                && let Some(interrupt) = interrupt.lock().unwrap().take()
+            {
+                interrupt();
+            }
+            engine.write_all(&request[..length]).unwrap();
+        }
+        let _ = engine.shutdown(Shutdown::Write);
+    };
+    // Ends with the process of the tests.
+    thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(pass_on));
+    url
+}
+
+/// The wait that the command has read is over when its request arrives.
+#[test]
+fn a_promotion_counts_for_the_wait_that_was_read() {
+    let dev = Dev::start(&["--rate", "0"]);
+    let id = deploy_slowly(&dev, "2.0.0");
+    let first = next_wait(&dev, &id, "");
+    let (folder, promoted) = (dev.folder.path().to_owned(), id.clone());
+    let url = interrupt_first_post(dev.ready["server"].as_str().unwrap(), move || {
+        let other = run(&folder, &["promote", &promoted]);
+        assert_eq!(other.code, Some(0), "{other:?}");
+        wait_for("the next wait", || {
+            let state = run(&folder, &["get", &promoted, "--json"]);
+            let state: Value = serde_json::from_str(&state.out).unwrap();
+            let wait = state["waitId"].as_str().map(str::to_owned);
+            wait.filter(|wait| *wait != first)
+        });
+    });
+    let token = dev.ready["tokenFile"].as_str().unwrap();
+    let late = dev.run(&["promote", &id, "--server", &url, "--token-file", token]);
+    assert_eq!(late.code, Some(1), "{late:?}");
+    assert!(late.err.contains("nothing was decided"), "{late:?}");
+    // The wait that is under way now has not ended.
+    assert!(dev.json(&["get", &id])["waitId"].is_string());
 }

@@ -54,6 +54,11 @@ pub enum NodeError {
     /// No connection, or no answer in time. Whether the node did it is unknown.
     #[error("unreachable: {0}")]
     Unreachable(String),
+    /// This machine has no file, port or memory left for a connection. Says nothing about the node,
+    /// so no journal holds it: encoding it is an error. Whether the node did it is unknown.
+    #[serde(skip)]
+    #[error("this machine can open no connection to it: {0}")]
+    Local(String),
     /// The node has seen a higher fence than the order's: another engine has taken over, or
     /// the engine's store is older than the node's memory.
     #[error("refused: it has seen the fence {0}, which is higher than the order's")]
@@ -74,6 +79,7 @@ impl NodeError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "unreachable",
+            Self::Local(_) => "local",
             Self::Fenced(_) => "fenced",
             Self::Refused(_) => "refused",
             Self::Unhealthy(_) => "unhealthy",
@@ -90,6 +96,7 @@ impl NodeError {
     #[must_use]
     pub fn truncated(mut self) -> Self {
         let (Self::Unreachable(reason)
+        | Self::Local(reason)
         | Self::Refused(reason)
         | Self::Unhealthy(reason)
         | Self::Other(reason)) = &mut self
@@ -131,5 +138,11 @@ mod tests {
         let short = NodeError::Refused("no room".to_owned());
         assert_eq!(short.clone().truncated(), short);
         assert_eq!(NodeError::Fenced(7).truncated(), NodeError::Fenced(7));
+    }
+
+    #[test]
+    fn no_journal_can_hold_a_fault_of_this_machine() {
+        let fault = NodeError::Local("no file is free".to_owned());
+        assert!(serde_json::to_string(&fault).is_err());
     }
 }

@@ -62,14 +62,19 @@ pub trait Fleet: Send + Sync + 'static {
     /// Asks one node of an environment for the version of `module` that is active on it.
     ///
     /// # Errors
-    /// [`NodeError::Unreachable`] if no answer came, others if it makes no sense.
+    /// [`NodeError::Unreachable`] if no answer came, [`NodeError::Local`] if this machine can open no
+    /// connection, others if the answer makes no sense.
     async fn active(
         &self,
         environment: &Environment,
         node: &NodeId,
         module: &ModuleName,
     ) -> Result<Option<ModuleVersion>, NodeError> {
-        let nodes = self.nodes(environment, module).await.unwrap_or_default();
+        let nodes = match self.nodes(environment, module).await {
+            Ok(nodes) => nodes,
+            Err(Error::NoNodes(_)) => Vec::new(),
+            Err(Error::LocalFault(reason)) => return Err(NodeError::Local(reason)),
+        };
         let found = nodes.into_iter().find(|found| found.id == *node);
         match found {
             Some(found) if found.health != Health::Critical => Ok(found.active),
@@ -87,6 +92,8 @@ pub trait Fleet: Send + Sync + 'static {
     /// - [`NodeError::Unreachable`] if no answer came. Whether the order was carried out is
     ///   unknown. Also, at once and without sending it, if the node belongs to another
     ///   environment than the order.
+    /// - [`NodeError::Local`], after a second, if this machine can open no connection. Whether the
+    ///   order was carried out is unknown.
     /// - [`NodeError::Fenced`] if the node has seen a higher fence than the order's.
     /// - [`NodeError::Refused`] if the node rejected the order.
     /// - [`NodeError::Other`] if the node failed, does not come on with it (the text says how far
@@ -101,6 +108,7 @@ pub trait Fleet: Send + Sync + 'static {
     ///   within the probe's timeout.
     /// - [`NodeError::Unreachable`] if the node never answered within the timeout.
     /// - [`NodeError::Refused`], at once, if the node rejected the probe.
+    /// - [`NodeError::Local`], at once, if this machine can open no connection.
     async fn probe(
         &self,
         node: &NodeId,
@@ -111,8 +119,9 @@ pub trait Fleet: Send + Sync + 'static {
     /// Reads a node's counters for a module. The reading is at most a second old.
     ///
     /// # Errors
-    /// [`NodeError::Unreachable`] if no answer came, [`NodeError::Refused`] if the node holds
-    /// no version of the module, [`NodeError::Other`] if its answer makes no sense.
+    /// [`NodeError::Unreachable`] if no answer came, [`NodeError::Local`] if this machine can open no
+    /// connection, [`NodeError::Refused`] if the node holds no version of the module,
+    /// [`NodeError::Other`] if its answer makes no sense.
     async fn read(&self, node: &NodeId, module: &ModuleName) -> Result<NodeReading, NodeError>;
 
     /// Asks a node to send requests to its own module, instead of those that it was asked for

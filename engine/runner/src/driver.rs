@@ -41,6 +41,7 @@ mod soak_context;
 mod strategy_time;
 mod suspended;
 mod terminate;
+mod timer_registry;
 mod timers;
 mod verify;
 mod wait_scope;
@@ -60,7 +61,7 @@ use tokio::sync::Notify;
 use attempt_trace::{AttemptTrace, NewestTrace};
 pub(crate) use call_validation::validate;
 pub(crate) use context::DriverContext;
-use error::Error;
+use error::{Error, describe};
 use journal_writer::JournalWriter;
 use measured_step::measured;
 pub(crate) use members::Members;
@@ -86,7 +87,7 @@ pub(crate) async fn drive(
     wake: Arc<Notify>,
 ) {
     let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
-    let timers = Arc::new(Timers::new(Arc::clone(&context.clock)));
+    let timers = context.timers.get(deployment, &context.clock);
     // Kept in the pauses between attempts: the store still knows the lease.
     let kept = (HeldLease::default(), NewestTrace::default());
     let mut known_damage = None;
@@ -97,6 +98,7 @@ pub(crate) async fn drive(
                 context.retries.clear(deployment);
                 context.soak_warnings.end(deployment);
                 context.damaged.remove(deployment);
+                context.timers.remove(deployment);
                 return;
             }
             Ok(Err(Error::LeaseLost)) => {
@@ -150,15 +152,6 @@ fn reset_after_progress(context: &DriverContext, deployment: DeploymentId, backo
     if context.retries.get(deployment).is_none() {
         backoff.reset();
     }
-}
-
-/// The error and its causes, in one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 async fn drive_once(

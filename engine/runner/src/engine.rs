@@ -235,6 +235,7 @@ impl Engine {
             told: Arc::clone(&told),
             cordoned: Arc::clone(&cordoned),
             damaged: Arc::clone(&damaged),
+            timers: Default::default(),
             instances: Semaphore::new(config.limits.instances),
             tasks: background.clone(),
         });

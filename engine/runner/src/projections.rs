@@ -1,6 +1,7 @@
 //! The states of deployments, without reading whole journals.
 
 mod damaged;
+mod damaged_states;
 mod error;
 mod state_cache;
 
@@ -11,6 +12,7 @@ use hotswap_store::{Journal, NewSnapshot, Snapshot};
 use serde::de::DeserializeOwned;
 
 use damaged::Fold;
+use damaged_states::DamagedStates;
 use state_cache::StateCache;
 
 pub use damaged::EventPage;
@@ -32,6 +34,7 @@ pub(crate) struct Projections(Arc<Inner>);
 struct Inner {
     journal: Arc<dyn Journal>,
     cache: Mutex<StateCache>,
+    damaged: Mutex<DamagedStates>,
 }
 
 impl Projections {
@@ -39,6 +42,7 @@ impl Projections {
         Self(Arc::new(Inner {
             journal,
             cache: Mutex::default(),
+            damaged: Mutex::default(),
         }))
     }
 
@@ -47,12 +51,28 @@ impl Projections {
     /// # Errors
     /// [`Error::Unknown`], [`Error::IllegalTransition`], [`Error::Store`].
     pub(crate) async fn get(&self, id: DeploymentId) -> Result<Arc<Deployment>, Error> {
+        if let Some(state) = self.known_damaged(id).await {
+            return Ok(state);
+        }
         let state = self.at(id, u64::MAX).await?;
-        // What cannot be read now may be readable after an update of the engine.
         if state.damage.is_none() {
             self.cache().insert(Arc::clone(&state));
+        } else {
+            self.damaged().insert(Arc::clone(&state));
         }
         Ok(state)
+    }
+
+    /// The state of a deployment whose journal could not be read not long ago, unless that has grown
+    /// since.
+    async fn known_damaged(&self, id: DeploymentId) -> Option<Arc<Deployment>> {
+        let state = self.damaged().get(id)?;
+        let head = self.journal().head(id).await;
+        if head.is_ok_and(|head| DamagedStates::is_current(&state, &head)) {
+            return Some(state);
+        }
+        self.damaged().remove(id);
+        None
     }
 
     /// The state of a deployment after the events below number `next_seq`. The current state
@@ -130,6 +150,7 @@ impl Projections {
     /// Forgets a deployment that was deleted.
     pub(crate) fn forget(&self, id: DeploymentId) {
         self.cache().remove(id);
+        self.damaged().remove(id);
     }
 
     /// The newest state at hand that is not beyond `next_seq`.
@@ -188,6 +209,13 @@ impl Projections {
 
     pub(crate) fn journal(&self) -> &dyn Journal {
         self.0.journal.as_ref()
+    }
+
+    fn damaged(&self) -> MutexGuard<'_, DamagedStates> {
+        self.0
+            .damaged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cache(&self) -> MutexGuard<'_, StateCache> {

@@ -1,9 +1,9 @@
 //! Which module versions and components are needed.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hotswap_core::{DeploymentSummary, Digest, ModuleName, ModuleVersion};
+use hotswap_core::{DeploymentId, DeploymentSummary, Digest, ModuleName, ModuleVersion, Step};
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_store::{Catalogue, Journal, ModuleRecord};
 use semver::Version;
@@ -23,6 +23,22 @@ struct Inner {
     registry: Registry,
     fleet: Arc<dyn Fleet>,
     lock: RwLock<()>,
+    open: Mutex<KnownNeeds>,
+}
+
+/// What open deployments need, as far as that stays the same until they end.
+#[derive(Default)]
+struct KnownNeeds {
+    /// The epoch of the store in which it was read. In another one, plans may be lost.
+    epoch: Option<Arc<str>>,
+    by_deployment: HashMap<DeploymentId, Arc<DeploymentNeeds>>,
+}
+
+/// What a deployment needs.
+struct DeploymentNeeds {
+    module: ModuleVersion,
+    strategy: Digest,
+    previous: Vec<ModuleVersion>,
 }
 
 /// What is needed, and by whom.
@@ -57,6 +73,7 @@ impl References {
             registry,
             fleet,
             lock: RwLock::new(()),
+            open: Mutex::default(),
         }))
     }
 
@@ -66,8 +83,13 @@ impl References {
         self.0.lock.read().await
     }
 
-    /// Hold this while something is found to be unneeded and deleted.
+    /// Hold this while something is found to be unneeded and deleted. Requests wait for it, so most
+    /// of what [`Self::add_deployments`] reads is read before.
     pub(crate) async fn delete(&self) -> RwLockWriteGuard<'_, ()> {
+        if let Err(error) = self.add_open(&mut Needed::default()).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::debug!(error, "cannot read what is needed, reading it later");
+        }
         self.0.lock.write().await
     }
 
@@ -82,14 +104,7 @@ impl References {
     /// # Errors
     /// If the store fails.
     pub(crate) async fn add_deployments(&self, needed: &mut Needed) -> Result<(), Error> {
-        let open = self.0.journal.open_deployments().await?;
-        for deployment in self.0.projections.summaries(&open).await? {
-            let why = format!("deployment {} has not ended", deployment.id);
-            needed.digests.insert(deployment.strategy_digest);
-            needed.unknown_component |= deployment.damage.as_ref().is_some_and(|at| at.seq == 0);
-            needed.add_module_of(&deployment, &why);
-            needed.add_all(&deployment.previous, &why);
-        }
+        self.add_open(needed).await?;
         let current = self.0.journal.current_deployments(None).await?;
         for deployment in self.0.projections.summaries(&current).await? {
             let DeploymentSummary {
@@ -105,6 +120,56 @@ impl References {
             }
         }
         Ok(())
+    }
+
+    /// Adds what open deployments need. Reads those whose needs may have changed since the last time.
+    async fn add_open(&self, needed: &mut Needed) -> Result<(), Error> {
+        let epoch = self.0.journal.epoch();
+        let open = self.0.journal.open_deployments().await?;
+        let mut unknown = Vec::new();
+        {
+            let mut known = self.known_needs(&epoch);
+            let is_open: HashSet<_> = open.iter().collect();
+            known.by_deployment.retain(|id, _| is_open.contains(id));
+            for id in &open {
+                match known.by_deployment.get(id) {
+                    Some(needs) => needed.add_open(*id, needs),
+                    None => unknown.push(*id),
+                }
+            }
+        }
+        for deployment in self.0.projections.summaries(&unknown).await? {
+            needed.unknown_component |= deployment.damage.as_ref().is_some_and(|at| at.seq == 0);
+            let why = format!("deployment {} has not ended", deployment.id);
+            needed.add_module_of(&deployment, &why);
+            let needs = DeploymentNeeds {
+                module: deployment.module,
+                strategy: deployment.strategy_digest,
+                previous: deployment.previous,
+            };
+            needed.add_open(deployment.id, &needs);
+            let is_planned = !matches!(
+                deployment.lifecycle.step,
+                Step::Requested | Step::Gated | Step::Approved
+            );
+            if is_planned && deployment.damage.is_none() {
+                let mut known = self.known_needs(&epoch);
+                known.by_deployment.insert(deployment.id, Arc::new(needs));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is known in an epoch of the store.
+    fn known_needs(&self, epoch: &Arc<str>) -> MutexGuard<'_, KnownNeeds> {
+        let mut known = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.epoch.as_ref() != Some(epoch) {
+            *known = KnownNeeds {
+                epoch: Some(Arc::clone(epoch)),
+                ..KnownNeeds::default()
+            };
+        }
+        known
     }
 
     /// Deletes the records of versions that were found to be unneeded. Hold [`Self::delete`], which
@@ -187,6 +252,14 @@ impl Needed {
             self.modules.insert(deployment.module.name.clone(), why);
         }
         self.add(&deployment.module, why);
+    }
+
+    /// Adds what a deployment needs that has not ended.
+    fn add_open(&mut self, id: DeploymentId, needs: &DeploymentNeeds) {
+        let why = format!("deployment {id} has not ended");
+        self.digests.insert(needs.strategy);
+        self.add(&needs.module, &why);
+        self.add_all(&needs.previous, &why);
     }
 
     fn add(&mut self, module: &ModuleVersion, why: &str) {

@@ -160,6 +160,7 @@ impl Supervisor {
             {
                 // Those that another engine has told.
                 self.context.soak_warnings.end(appended.deployment);
+                self.context.timers.remove(appended.deployment);
             }
             match appended {
                 // The driver itself appended.
@@ -174,7 +175,13 @@ impl Supervisor {
                     self.wake(appended.deployment);
                 }
                 // A driver that wakes without need does no harm.
-                Err(RecvError::Lagged(_)) => self.wake_all(),
+                Err(RecvError::Lagged(_)) => {
+                    let wakes = self.lock_wakes();
+                    // Of the others, the end may have been missed.
+                    self.context.timers.retain(|id| wakes.contains_key(id));
+                    drop(wakes);
+                    self.wake_all();
+                }
                 Err(RecvError::Closed) => return,
             }
         }

@@ -25,6 +25,8 @@ mod sharing;
 mod suite;
 #[path = "redis/transfer.rs"]
 mod transfer;
+#[path = "redis/unreadable_records.rs"]
+mod unreadable_records;
 #[allow(dead_code)]
 #[path = "../../../tests/src/venv.rs"]
 mod venv;

@@ -115,8 +115,8 @@ pub(crate) fn schema_of<C: JsonSchema>(title: &str) -> String {
     schema.to_value().to_string()
 }
 
-/// Removes what has a meaning only in Rust: the width of numbers, and line breaks in doc
-/// comments.
+/// Removes what has a meaning only in Rust: line breaks in doc comments, and the width of numbers,
+/// which integers have as a range instead. So the engine refuses what this code could not read.
 fn remove_rust_details(schema: &mut Schema) {
     let is_number = |kind: &Value| {
         let names = ["number", "integer"].map(Value::from);
@@ -126,7 +126,13 @@ fn remove_rust_details(schema: &mut Schema) {
         }
     };
     if schema.get("type").is_some_and(is_number) {
-        schema.remove("format");
+        let format = schema.remove("format");
+        let range = format.as_ref().and_then(Value::as_str).and_then(range_of);
+        for (keyword, limit) in range.into_iter().flatten() {
+            if schema.get(keyword).is_none() {
+                schema.insert(keyword.to_owned(), limit);
+            }
+        }
     }
     if let Some(Value::String(text)) = schema.get_mut("description") {
         let paragraphs: Vec<_> = text
@@ -135,6 +141,22 @@ fn remove_rust_details(schema: &mut Schema) {
             .collect();
         *text = paragraphs.join("\n\n");
     }
+}
+
+/// The range of a type of integers, on WebAssembly.
+fn range_of(format: &str) -> Option<[(&'static str, Value); 2]> {
+    let (minimum, maximum): (Value, Value) = match format {
+        "uint8" => (u8::MIN.into(), u8::MAX.into()),
+        "uint16" => (u16::MIN.into(), u16::MAX.into()),
+        "uint32" | "uint" => (u32::MIN.into(), u32::MAX.into()),
+        "uint64" => (u64::MIN.into(), u64::MAX.into()),
+        "int8" => (i8::MIN.into(), i8::MAX.into()),
+        "int16" => (i16::MIN.into(), i16::MAX.into()),
+        "int32" | "int" => (i32::MIN.into(), i32::MAX.into()),
+        "int64" => (i64::MIN.into(), i64::MAX.into()),
+        _ => return None,
+    };
+    Some([("minimum", minimum), ("maximum", maximum)])
 }
 
 /// Makes a component of a [`Strategy`]. Use it once in a crate of type `cdylib`.

@@ -1,6 +1,7 @@
 //! Every node comes to run what was decided, whenever it joins or comes back.
 
 mod fleet;
+mod local_faults;
 mod probed_fleet;
 mod readiness;
 

@@ -7,7 +7,8 @@ use hotswap_core::{DeploymentId, Timestamp};
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::args::Decide;
+use crate::args::{Decide, Promote};
+use crate::client;
 use crate::exit::Exit;
 use crate::exit_report::ExitReport;
 use crate::format;
@@ -22,7 +23,15 @@ struct Request {
     /// The command to go on with.
     next: &'static str,
     /// What else to tell of the state that the engine answers.
-    describe: Option<fn(&Value) -> String>,
+    describe: Option<Describe>,
+}
+
+/// What to tell of a request that was accepted.
+enum Describe {
+    /// What follows from the state that the engine answers.
+    Answer(fn(&Value) -> String),
+    /// What was known before.
+    Text(String),
 }
 
 /// Pauses a deployment before its next step, and tells when its deadline falls.
@@ -32,7 +41,7 @@ pub(super) async fn pause(id: DeploymentId, context: &Context) -> Result<Exit> {
         body: json!({}),
         done: "is paused before its next step; resume it with",
         next: "hotswap resume",
-        describe: Some(describe_deadline),
+        describe: Some(Describe::Answer(describe_deadline)),
     };
     post(id, request, context).await
 }
@@ -68,15 +77,25 @@ pub(super) async fn resume(id: DeploymentId, context: &Context) -> Result<Exit> 
 }
 
 /// Ends the present wait of a deployment, or every wait.
-pub(super) async fn promote(
-    id: DeploymentId,
-    full: bool,
-    reason: Option<String>,
-    context: &Context,
-) -> Result<Exit> {
+pub(super) async fn promote(args: Promote, context: &Context) -> Result<Exit> {
+    let Promote {
+        id,
+        full,
+        wait_id,
+        reason,
+    } = args;
+    let wait = match wait_id {
+        Some(wait) => Some(wait),
+        // Every wait is meant, whichever comes first.
+        None if full => None,
+        None => Asked::read(id, context).await?.wait,
+    };
     let mut body = json!({ "full": full });
     if let Some(reason) = reason {
         body["reason"] = reason.into();
+    }
+    if let Some(wait) = &wait {
+        body["wait"] = wait.as_str().into();
     }
     let request = Request {
         resource: "promote",
@@ -87,7 +106,7 @@ pub(super) async fn promote(
             "goes on; follow it with"
         },
         next: "hotswap watch",
-        describe: None,
+        describe: wait.map(|wait| Describe::Text(format!("what was ended: {wait}"))),
     };
     post(id, request, context).await
 }
@@ -146,18 +165,55 @@ async fn decide(
     done: &'static str,
     context: &Context,
 ) -> Result<Exit> {
+    let Decide {
+        id,
+        wait_id,
+        comment,
+    } = args;
+    let asked = Asked::read(id, context).await?;
+    let wait = wait_id.or_else(|| asked.wait.clone());
     let mut body = json!({ "approved": approved });
-    if let Some(comment) = args.comment {
+    if let Some(comment) = comment {
         body["comment"] = comment.into();
+    }
+    if let Some(wait) = &wait {
+        body["wait"] = wait.as_str().into();
     }
     let request = Request {
         resource: "approval",
         body,
         done,
         next: "hotswap watch",
-        describe: None,
+        describe: asked.question_of(wait.as_deref()).map(Describe::Text),
     };
-    post(args.id, request, context).await
+    post(id, request, context).await
+}
+
+/// What a deployment asks or waits for when a person decides. Sent with the decision, which must not
+/// count for what the deployment asks next.
+struct Asked {
+    /// The `waitId`. None where nothing is asked or waited for yet: the engine then says so, or waits
+    /// for the question of a new deployment.
+    wait: Option<String>,
+    question: Option<String>,
+}
+
+impl Asked {
+    async fn read(id: DeploymentId, context: &Context) -> Result<Self> {
+        let state = context.client.deployment(id).await?;
+        let text = |name: &str| state.get(name).and_then(Value::as_str).map(str::to_owned);
+        Ok(Self {
+            wait: text("waitId"),
+            question: text("question"),
+        })
+    }
+
+    /// What was decided, where it is the question that was read.
+    fn question_of(&self, wait: Option<&str>) -> Option<String> {
+        let question = self.question.as_deref()?;
+        let is_meant = wait.is_some() && wait == self.wait.as_deref();
+        is_meant.then(|| format!("what was decided: {}", format::sanitize(question)))
+    }
 }
 
 async fn post(id: DeploymentId, request: Request, context: &Context) -> Result<Exit> {
@@ -169,12 +225,25 @@ async fn post(id: DeploymentId, request: Request, context: &Context) -> Result<E
         describe,
     } = request;
     body["requesterEmail"] = context.email.clone().into();
-    let response = context
-        .client
-        .post_to_deployment(id, resource, &body)
-        .await?;
+    let names_wait = body.get("wait").is_some();
+    let posted = context.client.post_to_deployment(id, resource, &body);
+    let response = posted.await.map_err(|error| {
+        let is_conflict =
+            matches!(&error, client::Error::Rejected(problem) if problem.status == 409);
+        let error = anyhow::Error::new(error);
+        if is_conflict && names_wait {
+            error.context(format!(
+                "nothing was decided; see what is asked now with: hotswap get {id}"
+            ))
+        } else {
+            error
+        }
+    })?;
     let mut lines = vec![format!("deployment {id} {done}: {next} {id}")];
-    lines.extend(describe.map(|describe| describe(&response)));
+    lines.extend(describe.map(|describe| match describe {
+        Describe::Answer(describe) => describe(&response),
+        Describe::Text(text) => text,
+    }));
     if !context.out.json {
         lines.iter().try_for_each(|line| context.out.line(line))?;
         return Ok(Exit::Success);

@@ -93,8 +93,17 @@ fn question(state: &WatchState, frame: &Frame, palette: &Palette) -> Vec<String>
     let id = deployment.header.id;
     let mut lines = vec![String::new()];
     lines.extend(question.iter().map(|line| palette.important(line)));
-    lines.push(format!("  hotswap approve {id}"));
-    lines.push(format!("  hotswap reject {id}"));
+    let wait = state.wait_flag();
+    let commands =
+        |wait: &str| ["approve", "reject"].map(|verb| format!("  hotswap {verb} {id}{wait}"));
+    // A command is not wrapped: then it could not be copied.
+    let fits = |line: &String| line.chars().count() <= frame.columns;
+    let whole = commands(&wait);
+    lines.extend(if whole.iter().all(fits) {
+        whole
+    } else {
+        commands("")
+    });
     lines
 }
 

@@ -107,6 +107,8 @@ impl From<core::NodeError> for NodeError {
         use core::NodeError as E;
         let (kind, reason) = match error {
             E::Unreachable(reason) => (NodeErrorKind::Unreachable, reason),
+            // No journal holds it, and it passes: a kind of its own would tell clients no more.
+            local @ E::Local(_) => (NodeErrorKind::Unreachable, local.to_string()),
             fenced @ E::Fenced(_) => (NodeErrorKind::Refused, fenced.to_string()),
             E::Refused(reason) => (NodeErrorKind::Refused, reason),
             E::Unhealthy(reason) => (NodeErrorKind::Unhealthy, reason),

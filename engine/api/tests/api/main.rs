@@ -10,6 +10,7 @@ mod client;
 mod connections;
 mod cors;
 mod damaged_journals;
+mod damaged_records;
 mod deployments;
 mod desired_state;
 mod discovery;

@@ -1,6 +1,7 @@
 //! Every limit of the API: the first and the last value are accepted, and what is beyond is refused
 //! with the field and its range.
 
+use hotswap_guests::{BLUE_GREEN, CANARY, ROLLING};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -226,5 +227,115 @@ async fn a_request_for_a_deployment_has_ranges() {
     ];
     let request = (Method::POST, "/api/v1/deployments/plan");
     check(&engine, request, &base, "invalid-request", fields).await;
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_settings_of_all_strategies_have_ranges() {
+    let built_in = vec![ROLLING, BLUE_GREEN, CANARY];
+    let engine = Fixture::with_strategies(built_in, |_| {}).await;
+    engine.furnish().await;
+    let spans = || {
+        let valid = [json!("0s"), json!("1ms"), json!("1h30m")];
+        let invalid = [
+            json!(""),
+            json!("-1s"),
+            json!("1"),
+            json!("1y"),
+            json!("12345678901s"),
+            json!("ä"),
+            json!(0),
+        ];
+        (valid, invalid)
+    };
+    let span = |pointer| {
+        let (valid, invalid) = spans();
+        field(pointer, valid, invalid, &[])
+    };
+    let count = |pointer| {
+        let valid = [json!(0), json!(1), json!(u32::MAX)];
+        let invalid = [json!(-1), json!(1.5), json!(u64::from(u32::MAX) + 1)];
+        field(pointer, valid, invalid, &[])
+    };
+    let rolling = vec![
+        field(
+            "/config/batch",
+            [json!(1), json!(u32::MAX), json!("1%"), json!("100%")],
+            [json!(0), json!(-1), json!("0%"), json!("101%"), json!("")],
+            &[],
+        ),
+        span("/config/settle"),
+    ];
+    let blue_green = vec![
+        span("/config/soak"),
+        span("/config/approvalTimeout"),
+        span("/config/probe/timeout"),
+        field(
+            "/config/probe/status",
+            [json!(100), json!(599)],
+            [json!(0), json!(99), json!(600), json!(65_536)],
+            &[],
+        ),
+        field(
+            "/config/probe/path",
+            [json!("/")],
+            [json!(""), json!("x")],
+            &[],
+        ),
+    ];
+    let canary = vec![
+        field(
+            "/config/steps",
+            [json!([1]), json!([100]), json!([1, 50, 100])],
+            [
+                json!([]),
+                json!([0]),
+                json!([101]),
+                json!([-1]),
+                json!([256]),
+            ],
+            &[],
+        ),
+        span("/config/soak"),
+        count("/config/baselineNodes"),
+        count("/config/minSamples"),
+        field(
+            "/config/falseAlarms",
+            [json!(0.0001), json!(0.2)],
+            [
+                json!(0),
+                json!(0.000_09),
+                json!(0.21),
+                json!(-1),
+                json!(1e300),
+            ],
+            &[],
+        ),
+        field(
+            "/config/probes/ratePerSecond",
+            [json!(0.01), json!(100)],
+            [json!(0), json!(0.009), json!(100.1), json!(-1)],
+            &[],
+        ),
+        field(
+            "/config/probes/path",
+            [json!("/"), json!(format!("/{}", "x".repeat(2047)))],
+            [
+                json!(""),
+                json!("x"),
+                json!(format!("/{}", "x".repeat(2048))),
+            ],
+            &[],
+        ),
+    ];
+    for (strategy, config, fields) in [
+        ("rolling", json!({}), rolling),
+        ("blue-green", json!({ "probe": {} }), blue_green),
+        ("canary", json!({ "probes": {} }), canary),
+    ] {
+        let base = deployment(json!({ "strategy": strategy, "config": config }));
+        let request = (Method::POST, "/api/v1/deployments/plan");
+        check(&engine, request, &base, "invalid-config", fields).await;
+    }
     engine.stop().await;
 }

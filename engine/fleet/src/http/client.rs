@@ -28,9 +28,9 @@ const MAX_IDLE_CONNECTIONS: usize = 4;
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(25);
 const MAX_RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// How long to retry while this machine has no file or port left for a connection. Long: the
-/// node is not at fault, so a deployment must not fail for it. Its deadline bounds it too.
-const LOCAL_FAULT_PATIENCE: Duration = Duration::from_secs(300);
+/// How long to retry while this machine has no file or port left for a connection. Short: who
+/// asked retries for longer, and shows people why.
+const LOCAL_FAULT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why the client for the nodes could not be set up: the step that failed, and its cause.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +110,8 @@ impl NodeClient {
 
     /// Sends a request. An answer of the node, whatever it says, shows the registry that the
     /// node is alive. While the node is unreachable or shutting down, retries for
-    /// `request.retry_for`. Looks its address up for each attempt: a node may come back at
+    /// `request.retry_for`; while this machine can open no connection, for
+    /// [`LOCAL_FAULT_PATIENCE`] at most. Looks its address up for each attempt: a node may come back at
     /// another one.
     pub(super) async fn send(
         &self,
@@ -128,11 +129,9 @@ impl NodeClient {
                 Err(SendError::Node(error @ NodeError::Unreachable(_))) => {
                     (Err(error), request.retry_for)
                 }
-                Err(SendError::Local(reason)) if request.retry_for.is_zero() => {
-                    return Err(NodeError::Unreachable(reason));
-                }
                 Err(SendError::Local(reason)) => {
-                    (Err(NodeError::Unreachable(reason)), LOCAL_FAULT_PATIENCE)
+                    let retry_for = request.retry_for.min(LOCAL_FAULT_PATIENCE);
+                    (Err(NodeError::Local(reason)), retry_for)
                 }
                 Err(error @ (SendError::Node(_) | SendError::Moved(_))) => return Err(error.into()),
             };
@@ -244,7 +243,7 @@ impl From<SendError> for NodeError {
     fn from(error: SendError) -> Self {
         match error {
             SendError::Node(error) => error,
-            SendError::Local(reason) => Self::Unreachable(reason),
+            SendError::Local(reason) => Self::Local(reason),
             SendError::Moved(environment) => moved_error(&environment),
         }
     }

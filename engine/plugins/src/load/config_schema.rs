@@ -4,6 +4,7 @@
 mod document;
 mod error;
 mod extent;
+mod integers;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use self::document::{DIALECT, MAX_DEPTH, MAX_SCHEMA_BYTES, properties, resolve_r
 pub use self::error::{ConfigError, ConfigProblem, SchemaError};
 use self::error::{describe_error, problem_from};
 use self::extent::check_extent;
+use self::integers::{add_ranges, write_whole_numbers};
 
 /// Problems that one error lists. Nobody reads more.
 const MAX_PROBLEMS: usize = 20;
@@ -31,7 +33,7 @@ impl ConfigSchema {
         if text.len() > MAX_SCHEMA_BYTES {
             return Err(SchemaError::TooLarge(text.len()));
         }
-        let schema: Value = serde_json::from_str(text).map_err(SchemaError::Json)?;
+        let mut schema: Value = serde_json::from_str(text).map_err(SchemaError::Json)?;
         match schema.get("$schema") {
             Some(Value::String(dialect)) if dialect.trim_end_matches('#') == DIALECT => {}
             None => {}
@@ -45,6 +47,7 @@ impl ConfigSchema {
             return Err(SchemaError::NotAnObject);
         }
         check_properties(&schema, &schema, "", 0)?;
+        add_ranges(&mut schema);
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
             // Matching takes time linear in the text, whatever the pattern. Both come from
@@ -60,7 +63,7 @@ impl ConfigSchema {
         Ok(schema)
     }
 
-    /// The schema as JSON.
+    /// The schema as JSON, with the ranges of integers.
     pub(crate) fn json(&self) -> &Value {
         &self.schema
     }
@@ -71,6 +74,7 @@ impl ConfigSchema {
             None | Some(Value::Null) => Value::Object(Map::new()),
             Some(config) => config,
         };
+        write_whole_numbers(&mut config);
         insert_defaults(&self.schema, &self.schema, &mut config, 0);
         let mut errors = self.validator.iter_errors(&config);
         let problems: Vec<_> = errors

@@ -69,6 +69,8 @@ pub(crate) fn results_to_wit(
 fn node_error_to_wit(error: &core::NodeError) -> types::NodeError {
     match error.clone() {
         core::NodeError::Unreachable(reason) => types::NodeError::Unreachable(reason),
+        // Calls fail no node by it: a run is suspended instead.
+        error @ core::NodeError::Local(_) => types::NodeError::Unreachable(error.to_string()),
         error @ core::NodeError::Fenced(_) => types::NodeError::Refused(error.to_string()),
         core::NodeError::Refused(reason) => types::NodeError::Refused(reason),
         core::NodeError::Unhealthy(reason) => types::NodeError::Unhealthy(reason),

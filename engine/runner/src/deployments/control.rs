@@ -50,7 +50,8 @@ impl Deployments {
     /// As [`Self::promote`], for the wait with this id only.
     ///
     /// # Errors
-    /// As [`Self::promote`]; [`Error::WaitOver`] where something else is waited for.
+    /// As [`Self::promote`]; [`Error::WaitOver`] where something else is waited for, or, with `full`,
+    /// nothing.
     pub async fn promote_wait(
         &self,
         id: DeploymentId,
@@ -194,6 +195,10 @@ impl Deployments {
         if let (Some(wait), Some(found)) = (wait, found)
             && found.to_string() != wait
         {
+            return Err(Error::WaitOver(id));
+        }
+        let ends_later_waits = matches!(body, EventBody::PromoteRequested { full: true, .. });
+        if wait.is_some() && found.is_none() && ends_later_waits && !state.lifecycle.is_ended() {
             return Err(Error::WaitOver(id));
         }
         loop {

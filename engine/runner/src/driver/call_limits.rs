@@ -80,7 +80,7 @@ impl CallLimits {
 /// staged version did not pass a probe, serves what it served before.
 pub(super) fn leaves_open(error: &NodeError) -> bool {
     match error {
-        NodeError::Unreachable(_) | NodeError::Other(_) => true,
+        NodeError::Unreachable(_) | NodeError::Local(_) | NodeError::Other(_) => true,
         NodeError::Refused(_) | NodeError::Unhealthy(_) | NodeError::Fenced(_) => false,
     }
 }

@@ -1,5 +1,5 @@
 //! What all drivers of an engine share. Imported by the supervisor and by every part of a
-//! driver; imports none of them.
+//! driver; imports none of them but the timers.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use hotswap_fleet::Fleet;
 use hotswap_store::Journal;
 use tokio::sync::Semaphore;
 
+use super::timer_registry::TimerRegistry;
 use crate::background_tasks::BackgroundTasks;
 use crate::cordoned_nodes::CordonedNodes;
 use crate::damaged_deployments::DamagedDeployments;
@@ -43,6 +44,8 @@ pub(crate) struct DriverContext {
     pub(crate) cordoned: Arc<CordonedNodes>,
     /// The deployments whose journals cannot be read.
     pub(crate) damaged: Arc<DamagedDeployments>,
+    /// The ends of the waits of open deployments.
+    pub(crate) timers: TimerRegistry,
     /// One permit for each strategy that may run at the same time.
     pub(crate) instances: Semaphore,
     /// What nobody waits for.

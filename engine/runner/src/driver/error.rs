@@ -63,3 +63,12 @@ impl From<ReadError> for Error {
         }
     }
 }
+
+/// The error and its causes, in one line.
+pub(super) fn describe(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

@@ -22,7 +22,7 @@ use super::failed_nodes::FailedNodes;
 use super::fleet_watch::FleetWatch;
 use super::journal_writer::JournalWriter;
 use super::members::Members;
-use super::node_operations::{NodeOperations, Operated, WatchedLimits, check_fence};
+use super::node_operations::{NodeOperations, Operated, WatchedLimits, check_sender};
 use super::planned_nodes::planned_nodes;
 use super::replay_answers::ReplayAnswers;
 use super::roll_call::list_nodes;
@@ -222,13 +222,14 @@ impl<'a> Execution<'a> {
         let (fleet, module) = (self.context.fleet.as_ref(), &self.header.module.name);
         let readings = soak::initial_readings(fleet, module, &request);
         let activity = CallActivity(&request);
-        let readings = self.scope.run(self.writer, &activity, readings).await?;
+        let readings = self.scope.run(self.writer, &activity, readings).await??;
         self.budget.spend_readings(&readings);
         self.budget.check()?;
         let at = self.context.clock.now();
         let due = request.wait().map(|wait| {
-            self.scope.timers.begin_call(number, wait);
-            at + wait
+            let due = at + wait;
+            self.scope.timers.begin_call(number, due, wait);
+            due
         });
         let changed = request.changed_nodes().iter();
         let newly = changed.filter(|node| !self.touched.contains(*node));
@@ -313,7 +314,7 @@ impl<'a> Execution<'a> {
         if let Some(durations) = STEPS.get("call") {
             durations.observe(started.elapsed());
         }
-        check_fence(&failures, self.writer.fence())?;
+        check_sender(&failures, self.writer.fence())?;
         self.failed.record_all(&failures);
         let mut checked = self.failed.check(self.header, self.members.total());
         if checked.is_ok() && !held_back.is_empty() {

@@ -17,7 +17,7 @@ use super::execution::held_back_failure;
 use super::failed_nodes::{name_failures, name_nodes};
 use super::fleet_watch::FleetWatch;
 use super::members::Members;
-use super::node_operations::{NodeOperations, Operated, check_fence};
+use super::node_operations::{NodeOperations, Operated, check_sender};
 
 /// A node may take this share of the soak to load its version. Later it is of no use.
 const SHARE_OF_WINDOW: u32 = 4;
@@ -63,7 +63,8 @@ impl FreshBaseline {
     /// that are also on the canary's side are not restarted.
     ///
     /// # Errors
-    /// [`Error::StaleFence`] where another engine drives the deployment.
+    /// [`Error::StaleFence`] where another engine drives the deployment; [`Error::Nodes`] where this
+    /// machine can open no connection.
     pub(super) async fn restart(
         &self,
         context: &DriverContext,
@@ -124,7 +125,7 @@ impl FreshBaseline {
             held_back,
             ..
         } = restarted.await;
-        check_fence(&failures, operations.fence)?;
+        check_sender(&failures, operations.fence)?;
         left_out.extend(failures);
         left_out.extend(held_back.into_iter().map(held_back_failure));
         for NodeFailure { node, error } in &left_out {

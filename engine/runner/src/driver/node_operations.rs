@@ -181,29 +181,44 @@ impl NodeOperations<'_> {
     }
 }
 
-/// Checks that no node has seen a higher fence than `ours`, that of the orders.
+/// Checks that this machine could send its orders, and that no node has seen a higher fence than
+/// `ours`, that of the orders.
 ///
 /// # Errors
-/// [`Error::StaleFence`] with the highest that a node has seen. Nothing is wrong with the
-/// nodes: the caller must not journal the failures.
-pub(super) fn check_fence<'a>(
+/// [`Error::Nodes`] if this machine could open no connection; [`Error::StaleFence`] with the
+/// highest fence that a node has seen. Nothing is wrong with the nodes: the caller must not journal
+/// the failures.
+pub(super) fn check_sender<'a>(
     failures: impl IntoIterator<Item = &'a NodeFailure>,
     ours: Fence,
 ) -> Result<(), Error> {
-    let fences = failures
-        .into_iter()
-        .filter_map(|failure| match failure.error {
-            NodeError::Fenced(fence) => Some(Fence(fence)),
-            _ => None,
-        });
-    match fences.max() {
+    let mut highest = None;
+    for NodeFailure { error, .. } in failures {
+        match error {
+            NodeError::Local(reason) => return Err(local_fault(reason.clone())),
+            NodeError::Fenced(fence) => highest = highest.max(Some(Fence(*fence))),
+            NodeError::Unreachable(_)
+            | NodeError::Refused(_)
+            | NodeError::Unhealthy(_)
+            | NodeError::Other(_) => {}
+        }
+    }
+    match highest {
         Some(seen) => Err(Error::StaleFence { seen, ours }),
         None => Ok(()),
     }
 }
 
+/// The error of a driver on a machine that can open no connection.
+pub(super) fn local_fault(reason: String) -> Error {
+    Error::Nodes(hotswap_fleet::Error::LocalFault(reason))
+}
+
 /// Runs `operate` on each node within the limits, at most `concurrency` at the same time. The
 /// failures are in the order of `nodes`, whichever node answered first.
+///
+/// Ends early, wherever the other nodes are, when this machine can open no connection to one: the
+/// whole call is then repeated, and nodes do nothing twice.
 async fn on_each<'a, F>(
     nodes: &'a [NodeId],
     concurrency: usize,
@@ -237,6 +252,11 @@ where
             break;
         };
         changing.remove(node);
+        if let Err(error @ NodeError::Local(_)) = result {
+            let node = node.clone();
+            failures = vec![(number, NodeFailure { node, error })];
+            break;
+        }
         if let Err(error) = result {
             limits.record(node, &error);
             let node = node.clone();

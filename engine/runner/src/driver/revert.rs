@@ -59,7 +59,12 @@ pub(super) async fn revert(
         concurrency: context.limits.fan_out,
         fence: writer.fence(),
     };
-    let queue = RevertQueue::new(timers, &operations, patience, &state.touched);
+    let queue = RevertQueue::new(
+        timers,
+        (&operations, &context.retries),
+        patience,
+        &state.touched,
+    );
     let unreverted = queue.run().await?;
     let outcome = outcome(state.touched.len(), &unreverted.failed);
     writer.push(EventBody::Ended {

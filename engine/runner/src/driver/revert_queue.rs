@@ -8,9 +8,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use hotswap_common::Backoff;
 use hotswap_core::{Fence, Health, NodeError, NodeFailure, NodeId, Order};
 
-use super::error::Error;
-use super::node_operations::NodeOperations;
+use super::error::{Error, describe};
+use super::node_operations::{NodeOperations, local_fault};
 use super::timers::Timers;
+use crate::retries::Retries;
 
 const MIN_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(10);
@@ -18,10 +19,13 @@ const MAX_DELAY: Duration = Duration::from_secs(10);
 /// The nodes to revert, in the order in which they are tried.
 ///
 /// A node that failed waits for its next try without taking a place, so that no dead node keeps
-/// a healthy one on a version that was rejected.
+/// a healthy one on a version that was rejected. While this machine can open no connection, that is
+/// shown as what the deployment retries for, and no node is given up.
 pub(super) struct RevertQueue<'a> {
     timers: &'a Timers,
     operations: &'a NodeOperations<'a>,
+    /// Where faults of this machine are shown.
+    retries: &'a Retries,
     /// How long each node is tried.
     patience: Duration,
     ready: VecDeque<NodeRevert>,
@@ -52,6 +56,8 @@ struct NodeRevert {
     backoff: Backoff,
     /// How long the engine has tried.
     tried: Duration,
+    /// Whether this machine could open no connection at the last try.
+    is_out_of_reach: bool,
 }
 
 enum Progress {
@@ -66,7 +72,7 @@ impl<'a> RevertQueue<'a> {
     /// those that count as gone.
     pub(super) fn new(
         timers: &'a Timers,
-        operations: &'a NodeOperations<'a>,
+        (operations, retries): (&'a NodeOperations<'a>, &'a Retries),
         patience: Duration,
         nodes: impl IntoIterator<Item = &'a NodeId>,
     ) -> Self {
@@ -80,10 +86,12 @@ impl<'a> RevertQueue<'a> {
             node: node.clone(),
             backoff: Backoff::new(MIN_DELAY, MAX_DELAY),
             tried: Duration::ZERO,
+            is_out_of_reach: false,
         };
         Self {
             timers,
             operations,
+            retries,
             patience,
             ready: nodes.into_iter().map(revert).collect(),
         }
@@ -94,11 +102,12 @@ impl<'a> RevertQueue<'a> {
     /// # Errors
     /// [`Error::StaleFence`], as soon as a node has seen a higher fence: only a new lease helps.
     pub(super) async fn run(mut self) -> Result<Unreverted, Error> {
-        let (timers, operations) = (self.timers, self.operations);
+        let (timers, operations, retries) = (self.timers, self.operations, self.retries);
         let places = operations.concurrency.max(1);
         let mut under_way = FuturesUnordered::new();
         let mut taken = 0;
         let mut unreverted = Unreverted::default();
+        let mut out_of_reach = 0_usize;
         loop {
             while taken < places
                 && let Some(revert) = self.ready.pop_front()
@@ -117,14 +126,32 @@ impl<'a> RevertQueue<'a> {
                 }
             };
             taken -= 1;
+            let deployment = operations.deployment;
+            let was_out_of_reach = std::mem::take(&mut revert.is_out_of_reach);
+            out_of_reach -= usize::from(was_out_of_reach);
+            if was_out_of_reach && out_of_reach == 0 && !matches!(result, Err(NodeError::Local(_)))
+            {
+                retries.clear(deployment);
+            }
             let Err(error) = result else {
                 continue;
             };
+            if let NodeError::Local(reason) = error {
+                // This machine has not tried the node, so nothing counts as patience with it.
+                let delay = revert.backoff.next_delay();
+                let reason = describe(&local_fault(reason));
+                tracing::warn!(%deployment, node = %revert.node, reason, ?delay, "cannot ask the node to revert, retrying");
+                retries.record(deployment, timers.now(), reason);
+                revert.is_out_of_reach = true;
+                out_of_reach += 1;
+                under_way.push(Either::Right(back_off(timers, revert, delay)));
+                continue;
+            }
             if let NodeError::Fenced(seen) = error {
                 let (seen, ours) = (Fence(seen), operations.fence);
                 return Err(Error::StaleFence { seen, ours });
             }
-            let (deployment, node) = (operations.deployment, &revert.node);
+            let node = &revert.node;
             // It serves nothing. If it comes back, it gets what was decided before it is ready.
             let has_left = || {
                 let moved_to = operations.fleet.moved_to(node, operations.environment);
@@ -169,7 +196,10 @@ async fn attempt(
     let result = operations.fleet.order(&revert.node, &order).await;
     let took = timers.instant().saturating_duration_since(began);
     // If the clock says that it took longer, the engine was stalled, and did not try in that time.
-    let took = took.min(operations.fleet.patience());
+    let mut took = took.min(operations.fleet.patience());
+    if matches!(result, Err(NodeError::Local(_))) {
+        took = Duration::ZERO;
+    }
     revert.tried = revert.tried.saturating_add(took);
     Progress::Tried(revert, result)
 }

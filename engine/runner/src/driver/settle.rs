@@ -4,7 +4,7 @@ use hotswap_core::{Action, EventBody, Outcome};
 
 use super::context::DriverContext;
 use super::error::Error;
-use super::node_operations::{NodeOperations, check_fence};
+use super::node_operations::{NodeOperations, check_sender};
 use super::suspended::Finishing;
 use super::timers::Timers;
 use super::verify::find_not_updated;
@@ -33,7 +33,7 @@ pub(super) async fn settle(
     let failures = operations
         .order(&touched, &operation, |_| Action::Settle)
         .await;
-    check_fence(&failures, operations.fence)?;
+    check_sender(&failures, operations.fence)?;
     let not_updated = match state.verification {
         Some(verification) => verification.not_updated,
         None => {

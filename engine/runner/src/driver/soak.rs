@@ -1,17 +1,20 @@
 //! A soak: the counters of the nodes are read until the window is over, and judged.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hotswap_core::{
-    BeforeSoak, Call, Check, ClientFaults, Clock, DerivedChecks, Finding, InconsistentReading,
-    Judge, ModuleName, ModuleVersion, NodeId, NodeReading, QueryReading, RecordedBaseline,
-    SoakPlan, SoakReadings, Verdict,
+    BeforeSoak, Call, Check, ClientFaults, Clock, DeploymentId, DerivedChecks, Finding,
+    InconsistentReading, Judge, ModuleName, ModuleVersion, NodeError, NodeId, NodeReading,
+    QueryReading, RecordedBaseline, SoakPlan, SoakReadings, Verdict,
 };
 use hotswap_fleet::Fleet;
 
+use super::error::{Error, describe};
 use super::fresh_baseline::RestartedBaseline;
+use super::node_operations::local_fault;
 use super::probed_soak::ProbedSoak;
 use super::queried_soak::QueriedSoak;
 use super::silence::{self, SilenceWatch, SilentNode};
@@ -19,6 +22,7 @@ use super::soak_context::SoakContext;
 use super::timers::{End, Timers};
 use crate::live_soaks::LiveSoak;
 use crate::metric_providers::MetricProviders;
+use crate::retries::Retries;
 
 /// Nodes that one soak reads at the same time. Reading is cheap, and many soaks read.
 const CONCURRENT_READS: usize = 32;
@@ -31,16 +35,30 @@ const MIN_READINGS: u32 = 4;
 /// The longest time between two of the readings by which an engine judges a soak that is nearly
 /// over when it resumes it.
 const MAX_LATE_INTERVAL: Duration = Duration::from_secs(15);
+/// The time between two attempts to read all nodes at the end, on a machine that can open no
+/// connection.
+const LOCAL_FAULT_DELAY: Duration = Duration::from_secs(1);
 
 /// Where a soak reads.
 pub(super) struct Sources<'a> {
     pub(super) fleet: &'a dyn Fleet,
     pub(super) providers: &'a MetricProviders,
-    pub(super) clock: &'a dyn Clock,
+    pub(super) clock: &'a Arc<dyn Clock>,
+    /// Where faults of this machine are shown while the soak goes on.
+    pub(super) retries: &'a Retries,
+}
+
+/// What one reading of all nodes has found.
+struct Answers {
+    readings: Vec<NodeReading>,
+    queries: Vec<QueryReading>,
+    /// Why this machine could not ask some of the nodes.
+    local_fault: Option<String>,
 }
 
 /// A soak that is under way.
 pub(super) struct Soak {
+    deployment: DeploymentId,
     module: ModuleName,
     silence: SilenceWatch,
     window: Duration,
@@ -58,6 +76,8 @@ pub(super) struct Soak {
     restarted: Option<Box<RestartedBaseline>>,
     /// The requests that the nodes send themselves.
     probed: Option<Box<ProbedSoak>>,
+    /// Whether this machine could not ask all nodes at the last reading.
+    has_local_fault: bool,
     live: LiveSoak,
 }
 
@@ -105,6 +125,7 @@ impl Soak {
         });
         let readings = SoakReadings::new(canary, baseline, module.clone(), needs, readings);
         Some(Self {
+            deployment: context.deployment,
             module: module.name.clone(),
             silence: SilenceWatch::new(context.tolerated),
             window,
@@ -117,6 +138,7 @@ impl Soak {
             queried: queried.map(Box::new),
             restarted: None,
             probed: probed.map(Box::new),
+            has_local_fault: false,
             live,
         })
     }
@@ -164,7 +186,7 @@ impl Soak {
             }
             if timers.has_passed(self.end) {
                 if self.needs_readings {
-                    Box::pin(self.observe(sources)).await;
+                    Box::pin(self.observe(sources, timers)).await;
                 }
                 return self.verdict();
             }
@@ -215,6 +237,9 @@ impl Soak {
                 return Some(silence::conclude(self.verdict(), &silent.unwrap_or_default()));
             }
         };
+        self.note_local_fault(sources, answers.local_fault.as_deref());
+        // The next reading is compared with the last one of each node, so that one which could not be
+        // asked misses nothing.
         self.take(answers);
         if let Some(mut verdict) = self.judge.interim() {
             self.explain(&mut verdict.findings);
@@ -227,9 +252,9 @@ impl Soak {
     }
 
     /// Reads the nodes once more, and judges what was measured until now.
-    pub(super) async fn finish(&mut self, sources: &Sources<'_>) -> Verdict {
+    pub(super) async fn finish(&mut self, sources: &Sources<'_>, timers: &Timers) -> Verdict {
         if self.needs_readings {
-            self.observe(sources).await;
+            self.observe(sources, timers).await;
         }
         self.end_probes(sources.fleet).await;
         self.verdict()
@@ -241,19 +266,42 @@ impl Soak {
         verdict
     }
 
-    async fn observe(&mut self, sources: &Sources<'_>) {
-        let answers = ask(
-            sources,
-            &self.module,
-            &self.readings,
-            self.queried.as_deref(),
-        );
-        let answers = answers.await;
-        self.take(answers);
+    /// Takes the last reading. Waits until this machine can ask all nodes: without some of them the
+    /// verdict would be another one, and the nodes are not at fault.
+    async fn observe(&mut self, sources: &Sources<'_>, timers: &Timers) {
+        loop {
+            let queried = self.queried.as_deref();
+            let answers = ask(sources, &self.module, &self.readings, queried).await;
+            self.note_local_fault(sources, answers.local_fault.as_deref());
+            if answers.local_fault.is_none() {
+                self.take(answers);
+                return;
+            }
+            let next = timers.after(LOCAL_FAULT_DELAY);
+            timers.sleep_until(next).await;
+        }
     }
 
-    fn take(&mut self, (readings, answers): (Vec<NodeReading>, Vec<QueryReading>)) {
-        self.judge.observe_queries(answers);
+    /// Shows people the fault of this machine at the newest reading, or that it has passed.
+    fn note_local_fault(&mut self, sources: &Sources<'_>, reason: Option<&str>) {
+        let (retries, deployment) = (sources.retries, self.deployment);
+        match reason {
+            Some(reason) => {
+                let reason = local_fault(reason.to_owned());
+                tracing::warn!(%deployment, reason = %describe(&reason), "not all nodes of a soak could be read");
+                retries.record(deployment, sources.clock.now(), describe(&reason));
+            }
+            None if self.has_local_fault => retries.clear(deployment),
+            None => {}
+        }
+        self.has_local_fault = reason.is_some();
+    }
+
+    fn take(&mut self, answers: Answers) {
+        let Answers {
+            readings, queries, ..
+        } = answers;
+        self.judge.observe_queries(queries);
         let observation = self.readings.observe(readings);
         for inconsistent in observation.inconsistent {
             let InconsistentReading { node, reason } = &inconsistent;
@@ -317,11 +365,14 @@ fn describe_inconsistent((count, last): &(u64, Option<InconsistentReading>)) -> 
 
 /// The counters of the nodes at the beginning of a soak. Empty for any other call, and for a
 /// soak that judges nothing.
+///
+/// # Errors
+/// [`Error::Nodes`] if this machine cannot ask all of them.
 pub(super) async fn initial_readings(
     fleet: &dyn Fleet,
     module: &ModuleName,
     call: &Call,
-) -> Vec<NodeReading> {
+) -> Result<Vec<NodeReading>, Error> {
     match call {
         Call::Soak {
             canary,
@@ -330,11 +381,14 @@ pub(super) async fn initial_readings(
             window,
         } if needs_readings(checks, Duration::from_millis(*window)) => {
             let nodes: BTreeSet<_> = canary.iter().chain(baseline).collect();
-            let mut readings = read(fleet, module, nodes.into_iter()).await;
+            let (mut readings, fault) = read(fleet, module, nodes.into_iter()).await;
+            if let Some(reason) = fault {
+                return Err(local_fault(reason));
+            }
             keep_judged(&mut readings, checks);
-            readings
+            Ok(readings)
         }
-        _ => Vec::new(),
+        _ => Ok(Vec::new()),
     }
 }
 
@@ -370,22 +424,29 @@ async fn ask(
     module: &ModuleName,
     soak: &SoakReadings,
     queried: Option<&QueriedSoak>,
-) -> (Vec<NodeReading>, Vec<QueryReading>) {
+) -> Answers {
     let asked = async {
         match queried {
-            Some(queried) => queried.ask(sources.providers, sources.clock).await,
+            Some(queried) => queried.ask(sources.providers, sources.clock.as_ref()).await,
             None => Vec::new(),
         }
     };
-    tokio::join!(read(sources.fleet, module, soak.nodes()), asked)
+    let read = read(sources.fleet, module, soak.nodes());
+    let ((readings, local_fault), queries) = tokio::join!(read, asked);
+    Answers {
+        readings,
+        queries,
+        local_fault,
+    }
 }
 
-/// Leaves out nodes that do not answer: too few readings make a check inconclusive.
+/// Leaves out nodes that do not answer: too few readings make a check inconclusive. Also returns why
+/// this machine could not ask some of them.
 async fn read<'a>(
     fleet: &dyn Fleet,
     module: &ModuleName,
     nodes: impl ExactSizeIterator<Item = &'a NodeId>,
-) -> Vec<NodeReading> {
+) -> (Vec<NodeReading>, Option<String>) {
     let count = nodes.len();
     let mut reads = Vec::with_capacity(count);
     for node in nodes {
@@ -393,15 +454,29 @@ async fn read<'a>(
     }
     let mut answers = stream::iter(reads).buffer_unordered(CONCURRENT_READS);
     let mut readings = Vec::with_capacity(count);
+    let mut local_fault = None;
     while let Some(answer) = answers.next().await {
-        readings.extend(answer);
+        match answer {
+            Ok(reading) => readings.push(reading),
+            Err(NodeError::Local(reason)) => local_fault = Some(reason),
+            Err(_) => {}
+        }
     }
-    readings
+    (readings, local_fault)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::{self, ListedFleet, TestClock};
+    use super::super::members::Members;
     use super::*;
+    use crate::live_soaks::LiveSoaks;
+
+    const NO_MEMBERS: Members<'_> = Members {
+        nodes: &[],
+        missing: &[],
+        cordoned: &[],
+    };
 
     fn check() -> Check {
         Check {
@@ -428,17 +503,66 @@ mod tests {
         assert_eq!(interval(millis(400_000)), millis(10_000));
     }
 
+    fn soak() -> Call {
+        Call::Soak {
+            window: 60_000,
+            canary: vec!["a".parse().unwrap()],
+            baseline: vec!["b".parse().unwrap()],
+            checks: vec![check()],
+        }
+    }
+
+    fn faulty_fleet(faults: u32) -> ListedFleet {
+        let mut fleet = ListedFleet::new(&[]);
+        fleet.local_faults = Some(faults.into());
+        fleet
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_soak_begins_without_the_nodes_that_this_machine_cannot_ask() {
+        let module = fixture::module("2.0.0").name;
+        let first = initial_readings(&faulty_fleet(1), &module, &soak()).await;
+        assert!(matches!(first, Err(Error::Nodes(_))), "{first:?}");
+        let readings = initial_readings(&faulty_fleet(0), &module, &soak()).await;
+        assert_eq!(readings.unwrap().len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_reading_waits_until_this_machine_can_ask_all_nodes() {
+        let (module, fleet) = (fixture::module("2.0.0"), faulty_fleet(5));
+        let timers = Timers::new(Arc::new(TestClock::default()));
+        let context = SoakContext::new(&fixture::header(), NO_MEMBERS, []);
+        let deployment = context.deployment;
+        let live = Arc::<LiveSoaks>::default().begin(deployment);
+        let end = timers.after(Duration::ZERO);
+        let mut soak = Soak::resume(soak(), &module, end, Vec::new(), context, live).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(TestClock::default());
+        let retries = Retries::default();
+        let sources = Sources {
+            fleet: &fleet,
+            providers: &MetricProviders::default(),
+            clock: &clock,
+            retries: &retries,
+        };
+        let started = tokio::time::Instant::now();
+        {
+            let mut finishing = std::pin::pin!(soak.finish(&sources, &timers));
+            let early = tokio::time::timeout(Duration::from_millis(1500), &mut finishing).await;
+            assert!(early.is_err());
+            let shown = retries.get(deployment).unwrap();
+            assert!(shown.reason.ends_with("no files"), "{shown:?}");
+            finishing.await;
+        }
+        // Two nodes at each attempt: the third still lacks one of them.
+        assert_eq!(started.elapsed(), 3 * LOCAL_FAULT_DELAY);
+        assert_eq!(retries.get(deployment), None);
+    }
+
     #[test]
     fn only_a_soak_resumes_as_one() {
-        let module = super::super::fixture::module("2.0.0");
-        let members = super::super::members::Members {
-            nodes: &[],
-            missing: &[],
-            cordoned: &[],
-        };
-        let context = SoakContext::new(&super::super::fixture::header(), members, []);
-        let live =
-            std::sync::Arc::<crate::live_soaks::LiveSoaks>::default().begin(context.deployment);
+        let module = fixture::module("2.0.0");
+        let context = SoakContext::new(&fixture::header(), NO_MEMBERS, []);
+        let live = Arc::<LiveSoaks>::default().begin(context.deployment);
         assert!(Soak::resume(Call::Now, &module, End::NEVER, Vec::new(), context, live).is_none());
     }
 }

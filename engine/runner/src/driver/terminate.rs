@@ -14,12 +14,13 @@ use hotswap_store::DeploymentRecord;
 use super::context::DriverContext;
 use super::error::Error;
 use super::journal_writer::JournalWriter;
-use super::node_operations::{NodeOperations, check_fence};
+use super::node_operations::{NodeOperations, check_sender};
 use super::revert::outcome;
 use super::revert_queue::RevertQueue;
 use super::suspended::StepOutcome;
 use super::timers::Timers;
 use super::verify::find_not_updated;
+use crate::retries::Retries;
 
 /// Terminates a deployment, where an admin has requested it. After a crash it begins again:
 /// nodes carry each order out once.
@@ -77,7 +78,8 @@ pub(super) async fn terminate(
     let end = if has_succeeded {
         settle(timers, &operations, &salvaged).await?
     } else {
-        revert(timers, &operations, policy.revert_patience, &salvaged).await?
+        let operations = (&operations, context.retries.as_ref());
+        revert(timers, operations, policy.revert_patience, &salvaged).await?
     };
     writer.push(end);
     writer.flush().await?;
@@ -86,12 +88,17 @@ pub(super) async fn terminate(
 
 async fn revert(
     timers: &Timers,
-    operations: &NodeOperations<'_>,
+    (operations, retries): (&NodeOperations<'_>, &Retries),
     patience: Duration,
     salvaged: &SalvagedJournal,
 ) -> Result<EventBody, Error> {
     let planned: Vec<_> = operations.plan.iter().map(|node| &node.id).collect();
-    let queue = RevertQueue::new(timers, operations, patience, planned.iter().copied());
+    let queue = RevertQueue::new(
+        timers,
+        (operations, retries),
+        patience,
+        planned.iter().copied(),
+    );
     let mut unreverted = queue.run().await?;
     let is_planned: HashSet<_> = planned.iter().copied().collect();
     let touched = salvaged.touched.iter();
@@ -117,7 +124,7 @@ async fn settle(
     let failures = operations
         .order(&nodes, &operation, |_| Action::Settle)
         .await;
-    check_fence(&failures, operations.fence)?;
+    check_sender(&failures, operations.fence)?;
     let not_updated = match (&salvaged.verification, &salvaged.header) {
         (Some(verification), _) => verification.not_updated.clone(),
         (None, Some(header)) => {

@@ -111,6 +111,7 @@ impl Fixture {
             told: Arc::new(ToldVersions::new(Arc::clone(&cordoned))),
             cordoned,
             damaged: Arc::default(),
+            timers: Default::default(),
             instances: Semaphore::new(1),
             tasks: Default::default(),
         });
@@ -243,12 +244,24 @@ async fn a_revert_goes_on_above_the_fences_that_the_nodes_have_seen() {
     let nodes = [fixture::node("a", None)];
     let mut fleet = ListedFleet::new(&nodes);
     fleet.seen_fence = 1_000_000;
+    let mut events = changing(&nodes[0]);
+    events.push(EventBody::Reverting {
+        cause: Cause::new(CauseKind::Deadline, "not done in time"),
+    });
+    let mut fixture = Fixture::start_with(fleet, events).await;
+    (&mut fixture.driver).await.unwrap();
+    let status = fixture.head().await.lifecycle.status();
+    assert_eq!(status, Status::RolledBack);
+}
+
+/// What a journal holds of a deployment that changes node `a`.
+fn changing(node: &hotswap_core::Node) -> Vec<EventBody> {
     let request = Call::Promote {
-        nodes: vec!["a".parse().unwrap()],
+        nodes: vec![node.id.clone()],
     };
-    let events = vec![
+    vec![
         EventBody::Planned {
-            nodes: nodes.to_vec(),
+            nodes: vec![node.clone()],
             missing: Vec::new(),
             cordoned: Vec::new(),
         },
@@ -259,14 +272,45 @@ async fn a_revert_goes_on_above_the_fences_that_the_nodes_have_seen() {
             readings: Vec::new(),
             answer: None,
         },
-        EventBody::Reverting {
-            cause: Cause::new(CauseKind::Deadline, "not done in time"),
-        },
-    ];
-    let mut fixture = Fixture::start_with(fleet, events).await;
-    (&mut fixture.driver).await.unwrap();
-    let status = fixture.head().await.lifecycle.status();
-    assert_eq!(status, Status::RolledBack);
+    ]
+}
+
+/// The node is not at fault, so nothing of it may be journaled as the node's failure.
+#[tokio::test(start_paused = true)]
+async fn a_driver_retries_where_this_machine_can_send_no_order() {
+    let node = fixture::node("a", None);
+    let answered = EventBody::Answered {
+        call: 0,
+        answer: hotswap_core::Answer::Nodewise(Vec::new()),
+    };
+    let settling = EventBody::Settling(Some(hotswap_core::Verification {
+        not_updated: Vec::new(),
+    }));
+    let reverting = EventBody::Reverting {
+        cause: Cause::new(CauseKind::Deadline, "not done in time"),
+    };
+    for (end, status) in [
+        (vec![answered, settling], Status::Succeeded),
+        (vec![reverting], Status::RolledBack),
+    ] {
+        let mut fleet = ListedFleet::new(std::slice::from_ref(&node));
+        fleet.local_faults = Some(3.into());
+        let mut fixture = Fixture::start_with(fleet, [changing(&node), end].concat()).await;
+        fixture.wait_for_attempts(2).await;
+        (&mut fixture.driver).await.unwrap();
+        assert_eq!(fixture.head().await.lifecycle.status(), status);
+        let events = fixture
+            .store
+            .events(fixture.deployment, 0, 100)
+            .await
+            .unwrap();
+        let last = events.last().map(|event| &event.body);
+        assert!(
+            matches!(last, Some(EventBody::Ended { failures, .. }) if failures.is_empty()),
+            "{last:?}"
+        );
+        assert_eq!(fixture.attempts(), 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,8 +17,8 @@ const REVERT_CAP: Duration = Duration::from_secs(24 * 3600);
 /// Long enough for several tries of each node.
 const LAST_REVERT_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The ends of a deployment's waits. Kept for as long as an engine drives the deployment, so
-/// that each wait is measured once, however often the driver begins again.
+/// The ends of a deployment's waits. Kept while the deployment is open, so that each wait is measured
+/// once, however often the driver begins again.
 pub(super) struct Timers {
     clock: Arc<dyn Clock>,
     time: SteadyTime,
@@ -29,18 +29,19 @@ pub(super) struct Timers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct End(Option<Instant>);
 
-/// What was measured so far.
+/// What was measured so far, each with its due time: a journal that has lost events may have another
+/// wait in its place.
 #[derive(Default)]
 struct Ends {
-    approval: Option<End>,
+    approval: Option<(Timestamp, End)>,
     /// The last call that waits, by its number.
-    call: Option<(u32, End)>,
+    call: Option<((u32, Timestamp), End)>,
     deadline: Option<DeadlineTimer>,
 }
 
 #[derive(Clone, Copy)]
 enum DeadlineTimer {
-    Runs(End),
+    Runs { due: Timestamp, end: End },
     Stopped { left: Duration },
 }
 
@@ -53,6 +54,15 @@ impl End {
             (Some(one), Some(other)) => Self(Some(one.min(other))),
             (one, other) => Self(one.or(other)),
         }
+    }
+
+    /// The end of a wait that was due at `from` and is due at `to` now.
+    fn moved(self, from: Timestamp, to: Timestamp) -> Self {
+        let moved = |end: Instant| match to >= from {
+            true => end.checked_add(to.since(from)),
+            false => Some(end.checked_sub(from.since(to)).unwrap_or(end)),
+        };
+        Self(self.0.and_then(moved))
     }
 }
 
@@ -79,15 +89,20 @@ impl Timers {
     /// The end of the wait for the approval to start, which is due at `due` and takes at most
     /// `length`. Measured at the first call.
     pub(super) fn approval(&self, due: Timestamp, length: Duration) -> End {
-        *self
-            .ends()
-            .approval
-            .get_or_insert_with(|| self.measure(due, length))
+        let mut ends = self.ends();
+        match ends.approval {
+            Some((measured, end)) if measured == due => end,
+            _ => {
+                let end = self.measure(due, length);
+                ends.approval = Some((due, end));
+                end
+            }
+        }
     }
 
-    /// Begins the wait of a new call.
-    pub(super) fn begin_call(&self, number: u32, length: Duration) {
-        self.ends().call = Some((number, self.after(length)));
+    /// Begins the wait of a new call, which is due at `due`.
+    pub(super) fn begin_call(&self, number: u32, due: Timestamp, length: Duration) {
+        self.ends().call = Some(((number, due), self.after(length)));
     }
 
     /// The end of the wait of a call, which is due at `due` and takes at most `length`.
@@ -95,10 +110,10 @@ impl Timers {
     pub(super) fn call(&self, number: u32, due: Timestamp, length: Duration) -> End {
         let mut ends = self.ends();
         match ends.call {
-            Some((measured, end)) if measured == number => end,
+            Some((measured, end)) if measured == (number, due) => end,
             _ => {
                 let end = self.measure(due, length);
-                ends.call = Some((number, end));
+                ends.call = Some(((number, due), end));
                 end
             }
         }
@@ -116,30 +131,44 @@ impl Timers {
         patience.min(left.max(LAST_REVERT_PATIENCE))
     }
 
+    /// The wall-clock, for what people see.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// The monotonic clock.
     pub(super) fn instant(&self) -> Instant {
         self.clock.instant()
     }
 
     /// The end of the deadline that the journal tells. Measured when it is first seen to run;
-    /// a pause that stops it keeps what is left.
+    /// a pause that stops it keeps what is left. Where its due time has changed and no pause was
+    /// seen, the end moves by as much.
     pub(super) fn deadline(&self, deadline: &Deadline) -> End {
         let mut ends = self.ends();
         let timer = match (ends.deadline, deadline.falls_at(), deadline.stopped_with()) {
             (_, None, None) => return End::NEVER,
-            (None, Some(due), _) => DeadlineTimer::Runs(self.measure(due, deadline.allowed())),
+            (None, Some(due), _) => DeadlineTimer::Runs {
+                due,
+                end: self.measure(due, deadline.allowed()),
+            },
             (None, None, Some(left)) => DeadlineTimer::Stopped { left },
-            (Some(DeadlineTimer::Stopped { left }), Some(_), _) => {
-                DeadlineTimer::Runs(self.after(left))
-            }
-            (Some(DeadlineTimer::Runs(end)), None, Some(_)) => DeadlineTimer::Stopped {
+            (Some(DeadlineTimer::Stopped { left }), Some(due), _) => DeadlineTimer::Runs {
+                due,
+                end: self.after(left),
+            },
+            (Some(DeadlineTimer::Runs { due: before, end }), Some(due), _) => DeadlineTimer::Runs {
+                due,
+                end: end.moved(before, due).min(self.after(deadline.allowed())),
+            },
+            (Some(DeadlineTimer::Runs { end, .. }), None, Some(_)) => DeadlineTimer::Stopped {
                 left: self.left(end),
             },
-            (Some(timer), _, _) => timer,
+            (Some(timer @ DeadlineTimer::Stopped { .. }), None, Some(_)) => timer,
         };
         ends.deadline = Some(timer);
         match timer {
-            DeadlineTimer::Runs(end) => end,
+            DeadlineTimer::Runs { end, .. } => end,
             DeadlineTimer::Stopped { .. } => End::NEVER,
         }
     }

@@ -68,7 +68,8 @@ pub(super) async fn complete(
             let sources = Sources {
                 fleet: context.fleet.as_ref(),
                 providers: &context.metric_providers,
-                clock: context.clock.as_ref(),
+                clock: &context.clock,
+                retries: &context.retries,
             };
             // Boxed, as is what comes after the wait.
             let judged = Box::pin(soak.run(&sources, &scope.timers));
@@ -78,7 +79,9 @@ pub(super) async fn complete(
                 Either::Left(verdict) => return Ok(Answer::Verdict(verdict)),
                 Either::Right(promotion) => promotion,
             };
-            let verdict = Box::pin(scope.run(writer, &activity, soak.finish(&sources))).await?;
+            let verdict =
+                Box::pin(scope.run(writer, &activity, soak.finish(&sources, &scope.timers)))
+                    .await?;
             Ok(Answer::Verdict(verdict.promoted(&promotion.by)))
         }
         _ => {

@@ -58,6 +58,8 @@ enum Error {
     Append(#[source] AppendToEnvironmentError),
     #[error("cannot tell whether this engine still holds the lease")]
     Confirm(#[source] AppendToEnvironmentError),
+    #[error("this machine can open no connection to the node: {0}")]
+    Local(String),
 }
 
 impl RepairContext {
@@ -81,7 +83,12 @@ impl RepairContext {
     async fn repair(&self, planned: PlannedRepair, fence: Fence, guard: &RepairGuard) -> Outcome {
         let (place, repair) = (guard.place(), &planned.repair);
         let to = repair.to.as_ref();
-        let result = match self.attempt(&planned, fence, guard).await {
+        let attempt = match self.attempt(&planned, fence, guard).await {
+            // Not the node's failure, so it is not journaled as one.
+            Ok(Attempt::Ended(Err(NodeError::Local(reason)))) => Err(Error::Local(reason)),
+            attempt => attempt,
+        };
+        let result = match attempt {
             Ok(Attempt::Ended(Err(NodeError::Fenced(seen)))) => {
                 // A deployment has ended since the lease was acquired, or the store is older than
                 // the node.
@@ -97,11 +104,16 @@ impl RepairContext {
                 return Outcome::LeaseChanged;
             }
             Err(error) => {
+                let shown = match &error {
+                    Error::Local(reason) => NodeError::Local(reason.clone()),
+                    Error::Lease(_) | Error::Append(_) | Error::Confirm(_) => {
+                        NodeError::Other("the engine's store failed".to_owned())
+                    }
+                };
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(node = %place.node, module = %place.module, error, "cannot repair the node now");
-                let error = NodeError::Other("the engine's store failed".to_owned());
                 self.repairs
-                    .record_failure(place, to, error, self.clock.as_ref());
+                    .record_failure(place, to, shown, self.clock.as_ref());
                 return Outcome::Ended;
             }
         };

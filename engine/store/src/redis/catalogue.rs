@@ -122,13 +122,22 @@ impl Catalogue for Redis {
         replaces: Option<&NodeRecord>,
     ) -> Result<NodeRecord, CatalogueError> {
         let replaces = replaces.and_then(|replaces| replaces.instance.as_ref());
-        let args = Args::new()
-            .text(record.id.as_str())
-            .optional(record.instance.as_ref())
-            .optional(replaces)
-            .bytes(encode("a node", &record)?);
-        let stored = self.inner.commands.write(&script::PUT_NODE, args).await?;
-        Ok(decode("a node", stored.bytes(0)?)?)
+        let mut unreadable = Vec::new();
+        loop {
+            let args = Args::new()
+                .text(record.id.as_str())
+                .optional(record.instance.as_ref())
+                .optional(replaces)
+                .bytes(encode("a node", &record)?)
+                .bytes(unreadable.clone());
+            let stored = self.inner.commands.write(&script::PUT_NODE, args).await?;
+            let stored = stored.bytes(0)?;
+            match decode("a node", stored) {
+                // It gives way, as one that is no JSON. Another engine may have replaced it by now.
+                Err(_) if stored != unreadable => unreadable = stored.to_vec(),
+                decoded => return Ok(decoded?),
+            }
+        }
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRecord>, CatalogueError> {

@@ -165,6 +165,8 @@ fn describe_alternatives(
             ValidationErrorKind::Pattern { pattern } => {
                 Some(format!("text that matches {pattern}"))
             }
+            ValidationErrorKind::Minimum { limit } => Some(format!("number of at least {limit}")),
+            ValidationErrorKind::Maximum { limit } => Some(format!("number of at most {limit}")),
             _ => None,
         })
         .collect();

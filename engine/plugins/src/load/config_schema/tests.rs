@@ -328,3 +328,103 @@ fn error_lists_the_alternatives() {
         "/batch: \"many\" is none of the allowed values: type integer, text that matches ^[0-9]+%$"
     );
 }
+
+/// As the SDK generates the schemas of integers, plain, optional, referred to and in a list.
+fn integers() -> Value {
+    let number = |format: &str| json!({ "description": "A number.", "type": "integer", "format": format, "default": 1 });
+    json!({
+        "type": "object",
+        "properties": {
+            "u8": number("uint8"),
+            "u32": number("uint32"),
+            "u64": number("uint64"),
+            "i32": number("int32"),
+            "small": {
+                "description": "At most ten.", "type": "integer", "format": "uint32",
+                "minimum": 3, "maximum": 10, "default": 3
+            },
+            "optional": {
+                "description": "Maybe.", "type": ["integer", "null"], "format": "uint16",
+                "default": null
+            },
+            "either": {
+                "description": "A number or a text.", "default": "1%",
+                "anyOf": [{ "type": "integer", "format": "uint32" }, { "type": "string" }]
+            },
+            "list": {
+                "description": "Numbers.", "type": "array", "default": [],
+                "items": { "$ref": "#/$defs/Port" }
+            },
+            "format": { "description": "A text.", "type": "string", "default": "uint8" },
+            "data": {
+                "description": "Anything.", "default": { "format": "uint8", "type": "integer" }
+            }
+        },
+        "$defs": { "Port": { "type": "integer", "format": "uint16" } }
+    })
+}
+
+#[test]
+fn an_integer_that_its_type_cannot_hold_is_refused_with_the_range() {
+    let schema = parse(&integers()).unwrap();
+    for (config, pointer, limit) in [
+        (json!({ "u8": 256 }), "/u8", "maximum of 255"),
+        (
+            json!({ "u32": 4_294_967_296_u64 }),
+            "/u32",
+            "maximum of 4294967295",
+        ),
+        (json!({ "u32": -1 }), "/u32", "minimum of 0"),
+        (
+            json!({ "u64": 1e300 }),
+            "/u64",
+            "maximum of 18446744073709551615",
+        ),
+        (
+            json!({ "i32": -2_147_483_649_i64 }),
+            "/i32",
+            "minimum of -2147483648",
+        ),
+        (json!({ "small": 11 }), "/small", "maximum of 10"),
+        (json!({ "small": 2 }), "/small", "minimum of 3"),
+        (
+            json!({ "optional": 65_536 }),
+            "/optional",
+            "maximum of 65535",
+        ),
+        (
+            json!({ "list": [1, 65_536] }),
+            "/list/1",
+            "maximum of 65535",
+        ),
+        (
+            json!({ "either": 4_294_967_296_u64 }),
+            "/either",
+            "4294967295",
+        ),
+    ] {
+        let error = schema.configure(Some(config)).unwrap_err();
+        let [problem] = error.problems() else {
+            panic!("{error}");
+        };
+        assert_eq!(problem.pointer, pointer, "{error}");
+        assert!(problem.message.contains(limit), "{error}");
+    }
+    for config in [
+        json!({ "u8": 0, "u32": u32::MAX, "u64": u64::MAX, "i32": i32::MIN }),
+        json!({ "optional": null, "list": [0, 65_535], "either": 0, "format": "int8" }),
+    ] {
+        schema.configure(Some(config)).unwrap();
+    }
+    let data = schema.configure(None).unwrap()["data"].clone();
+    assert_eq!(data, json!({ "format": "uint8", "type": "integer" }));
+}
+
+#[test]
+fn a_whole_number_is_written_as_a_strategy_can_read_it() {
+    let schema = parse(&integers()).unwrap();
+    let config = json!({ "u8": 2.0, "list": [3.0], "data": { "share": 0.5, "huge": 1e300 } });
+    let config = schema.configure(Some(config)).unwrap();
+    assert_eq!((&config["u8"], &config["list"]), (&json!(2), &json!([3])));
+    assert_eq!(config["data"], json!({ "share": 0.5, "huge": 1e300 }));
+}

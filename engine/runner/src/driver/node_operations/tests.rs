@@ -13,7 +13,8 @@ use super::super::members::Members;
 use super::*;
 use crate::cordoned_nodes::CordonedNodes;
 
-/// A fleet of which node `b` and node `c` reject every order, `c` sooner than `b`.
+/// A fleet of which node `b` and node `c` reject every order, `c` sooner than `b`. To `local` this
+/// machine can open no connection, and `slow` takes an hour.
 #[derive(Default)]
 struct FakeFleet {
     running: AtomicUsize,
@@ -36,7 +37,11 @@ impl Fleet for FakeFleet {
     async fn order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError> {
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.peak.fetch_max(running, Ordering::SeqCst);
-        let seconds = if node.as_str() == "b" { 2 } else { 1 };
+        let seconds = match node.as_str() {
+            "b" => 2,
+            "slow" => 3600,
+            _ => 1,
+        };
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         self.running.fetch_sub(1, Ordering::SeqCst);
         if self.fragile.contains(node) {
@@ -44,6 +49,7 @@ impl Fleet for FakeFleet {
         }
         match node.as_str() {
             "b" | "c" => Err(NodeError::Refused(order.operation.clone())),
+            "local" => Err(NodeError::Local("no files".to_owned())),
             _ => Ok(()),
         }
     }
@@ -291,4 +297,35 @@ async fn a_probe_reports_each_node() {
         error: NodeError::Unhealthy("/health".into()),
     };
     assert_eq!(operated.failures, [failure]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_of_this_machine_ends_a_call_at_once_and_is_no_failure_of_a_node() {
+    let (fleet, module) = (FakeFleet::default(), fixture::module("2.0.0"));
+    let operations = NodeOperations {
+        concurrency: 3,
+        ..operations(&fleet, &module, &[])
+    };
+    let started = tokio::time::Instant::now();
+    let nodes = ids(&["slow", "c", "local", "d"]);
+    let failures = operations
+        .order(&nodes, "operation", |_| Action::Settle)
+        .await;
+    assert!(started.elapsed() < Duration::from_secs(5));
+    let failed: Vec<_> = failures.iter().map(|failure| &failure.node).collect();
+    assert_eq!(failed, [&nodes[2]]);
+    let checked = check_sender(&failures, Fence(3));
+    assert!(matches!(checked, Err(Error::Nodes(_))), "{checked:?}");
+
+    let fenced = |fence| NodeFailure {
+        node: nodes[0].clone(),
+        error: NodeError::Fenced(fence),
+    };
+    let checked = check_sender(&[fenced(7), refused("a"), fenced(9)], Fence(3));
+    let expected = (Fence(9), Fence(3));
+    assert!(
+        matches!(checked, Err(Error::StaleFence { seen, ours }) if (seen, ours) == expected),
+        "{checked:?}"
+    );
+    assert!(check_sender(&[refused("a")], Fence(3)).is_ok());
 }

@@ -24,6 +24,9 @@ enum Behaviour {
     HasMoved,
     /// Has seen a higher fence.
     HasFence(u64),
+    /// Obeys. Until this many tries, this machine can open no connection to it, and notices after
+    /// a second.
+    IsOutOfReach(usize),
 }
 
 /// Records when each node was tried.
@@ -78,6 +81,11 @@ impl Fleet for FakeFleet {
             }
             Behaviour::HasMoved => Err(hotswap_fleet::moved_error(&fixture::PRODUCTION)),
             Behaviour::HasFence(fence) => Err(NodeError::Fenced(fence)),
+            Behaviour::IsOutOfReach(tries) if self.tries(node.as_str()).len() > tries => Ok(()),
+            Behaviour::IsOutOfReach(_) => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Err(NodeError::Local("no files".into()))
+            }
         }
     }
 
@@ -112,6 +120,14 @@ impl Fleet for FakeFleet {
 
 /// Reverts all nodes of the fleet, one at a time.
 async fn revert(fleet: &FakeFleet, patience: Duration) -> Result<Unreverted, Error> {
+    revert_showing(fleet, patience, &Retries::default()).await
+}
+
+async fn revert_showing(
+    fleet: &FakeFleet,
+    patience: Duration,
+    retries: &Retries,
+) -> Result<Unreverted, Error> {
     let timers = Timers::new(Arc::new(TestClock::default()));
     let module = fixture::module("2.0.0");
     let operations = NodeOperations {
@@ -123,9 +139,14 @@ async fn revert(fleet: &FakeFleet, patience: Duration) -> Result<Unreverted, Err
         concurrency: 1,
         fence: Fence(3),
     };
-    RevertQueue::new(&timers, &operations, patience, fleet.nodes.keys())
-        .run()
-        .await
+    RevertQueue::new(
+        &timers,
+        (&operations, retries),
+        patience,
+        fleet.nodes.keys(),
+    )
+    .run()
+    .await
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -192,6 +213,30 @@ async fn time_in_which_the_engine_was_stalled_does_not_count_as_patience() {
     let fleet = FakeFleet::new(&[("a", Health::Passing, stalled)]);
     revert(&fleet, MINUTE).await.unwrap();
     assert!(fleet.tries("a").len() > 2, "{:?}", fleet.tries("a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_of_this_machine_uses_up_no_patience_and_is_shown_meanwhile() {
+    let fleet = FakeFleet::new(&[
+        ("a", Health::Passing, Behaviour::IsOutOfReach(5)),
+        ("b", Health::Passing, Behaviour::IsOutOfReach(9)),
+        ("c", Health::Passing, Behaviour::Obeys),
+    ]);
+    let retries = Retries::default();
+    let deployment = DeploymentId::from_bytes([7; 16]);
+    let reverting = revert_showing(&fleet, Duration::ZERO, &retries);
+    let mut reverting = std::pin::pin!(reverting);
+    let early = tokio::time::timeout(Duration::from_millis(2500), &mut reverting).await;
+    assert!(early.is_err());
+    let shown = retries.get(deployment).unwrap();
+    let expected = "the nodes could not be asked: this machine can open no connection to its nodes: \
+                    no files";
+    assert_eq!((shown.reason.as_str(), shown.attempts), (expected, 2));
+    let unreverted = reverting.await.unwrap();
+    assert_eq!(unreverted, Unreverted::default());
+    assert_eq!(retries.get(deployment), None);
+    assert_eq!(fleet.tries("b").len(), 10);
+    assert_eq!(fleet.tries("c").len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

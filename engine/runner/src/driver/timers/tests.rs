@@ -20,7 +20,7 @@ async fn a_step_of_the_wall_clock_moves_no_wait_that_has_begun() {
     for step in [60, -HOUR, 24 * HOUR] {
         let (clock, timers) = timers();
         let due = clock.now() + seconds(5);
-        timers.begin_call(3, seconds(5));
+        timers.begin_call(3, due, seconds(5));
         let approval = timers.approval(due, seconds(5));
         clock.step(step);
         tokio::time::advance(seconds(2)).await;
@@ -178,4 +178,36 @@ async fn a_wait_that_is_longer_than_the_clock_reaches_never_ends() {
     ] {
         assert_eq!(timers.left(end), Duration::MAX);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_with_another_due_time_is_another_one() {
+    let (clock, timers) = timers();
+    let (due, later) = (clock.now() + seconds(5), clock.now() + seconds(9));
+    timers.begin_call(0, due, seconds(5));
+    let call = |due| timers.left(timers.call(0, due, seconds(20)));
+    assert_eq!((call(due), call(later)), (seconds(5), seconds(9)));
+    let approval = |due| timers.left(timers.approval(due, seconds(20)));
+    assert_eq!((approval(due), approval(later)), (seconds(5), seconds(9)));
+}
+
+/// The pause and its end were read at once: no driver ran meanwhile, or another engine's did.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_a_pause_has_moved_unseen_moves_by_as_much() {
+    let (clock, timers) = timers();
+    let mut deadline = deadline(&clock, true);
+    timers.deadline(&deadline);
+    tokio::time::advance(seconds(5)).await;
+    let by = "ada".to_owned();
+    let paused = EventBody::Paused {
+        by: by.clone(),
+        reason: None,
+    };
+    deadline.apply(clock.now(), &paused);
+    tokio::time::advance(seconds(3)).await;
+    deadline.apply(clock.now(), &EventBody::Resumed { by });
+    assert_eq!(timers.left(timers.deadline(&deadline)), seconds(15));
+    // From here on it is measured, as before.
+    clock.step(-HOUR);
+    assert_eq!(timers.left(timers.deadline(&deadline)), seconds(15));
 }
