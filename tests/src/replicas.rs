@@ -332,6 +332,14 @@ impl Replicas {
         Ok(number.and_then(|number| number.checked_sub(1)))
     }
 
+    /// The session that works in an environment, as the store says. `None` while none does.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub fn owner_of(&self, environment: &str) -> Result<Option<String>> {
+        self.lookup(&format!("{{hotswap}}:environment:{environment}"), "owner")
+    }
+
     /// Waits until an engine other than `not` drives a deployment.
     ///
     /// # Errors

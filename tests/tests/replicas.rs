@@ -17,8 +17,9 @@ use tokio::time::sleep;
 const PRODUCTION: &str = "production";
 /// How long a wait may take on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
-/// The leases last 3 seconds, the engines look twice a second, and a busy machine takes longer.
-const TAKE_OVER: Duration = Duration::from_secs(6);
+/// What is promised for most take-overs. The leases last 3 seconds, and the engines look twice a
+/// second.
+const TAKE_OVER: Duration = Duration::from_secs(5);
 
 /// One node after the other, each with a wait in which an engine can be killed.
 fn slowly() -> (&'static str, Value) {
@@ -92,6 +93,7 @@ async fn an_engine_that_is_killed_is_replaced() -> Result<()> {
     let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
     check_success(&replicas, 0, &id, "1.0.0").await?;
     let id = replicas.deploy(1, "2.0.0", slowly()).await?;
+    let mut take_overs = Vec::new();
     // Right after the request, when it is planned, and in a wait.
     for seq in [0, 1, 5] {
         let driver = replicas.wait_for_driver(&id, None).await?;
@@ -103,9 +105,12 @@ async fn an_engine_that_is_killed_is_replaced() -> Result<()> {
         let next = replicas.wait_for_driver(&id, Some(driver)).await?;
         let took = killed.elapsed();
         println!("engine {next} took over from engine {driver} after {took:?}");
-        ensure!(took < TAKE_OVER, "it took {took:?}");
+        take_overs.push(took);
         replicas.start_engine(driver).await?;
     }
+    // A busy machine may delay one of them.
+    take_overs.sort();
+    ensure!(take_overs[1] <= TAKE_OVER, "{take_overs:?}");
     let asked = replicas.running()[0];
     check_success(&replicas, asked, &id, "2.0.0").await
 }
@@ -211,6 +216,51 @@ async fn an_engine_that_stops_hands_over_at_once() -> Result<()> {
         "its lease was waited for: {took:?}"
     );
     check_success(&replicas, next, &id, "1.0.0").await
+}
+
+/// The last event of a deployment as the store has it, without the length that goes before.
+fn last_event(replicas: &Replicas, id: &str) -> Result<String> {
+    let answer = (replicas.server).command(&["LINDEX", &format!("{{hotswap}}:e:{id}"), "-1"])?;
+    let (_, event) = answer.split_once("\r\n").context("no last event")?;
+    Ok(event.trim_end().to_owned())
+}
+
+/// Replaces the last event of a deployment.
+fn write_last_event(replicas: &Replicas, id: &str, event: &str) -> Result<()> {
+    let key = format!("{{hotswap}}:e:{id}");
+    let answer = (replicas.server).command(&["LSET", &key, "-1", event])?;
+    ensure!(answer.starts_with("+OK"), "{answer}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_leaves_what_it_cannot_read_to_one_of_a_newer_release() -> Result<()> {
+    let mut replicas = Replicas::start(RedisKind::Redis, 2, PRODUCTION, 2).await?;
+    let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
+    check_success(&replicas, 0, &id, "1.0.0").await?;
+    let id = replicas.deploy(0, "2.0.0", slowly()).await?;
+    wait_for_event(&replicas, 0, &id, 4).await?;
+    for engine in [0, 1] {
+        replicas.kill_engine(engine).await?;
+    }
+    // Engine 1 stands for the newer release: the event is one that it can read when it starts.
+    let event = last_event(&replicas, &id)?;
+    let newer = event.replacen("\"schema\":", "\"schema\":9", 1);
+    ensure!(newer != event, "no schema version: {event}");
+    write_last_event(&replicas, &id, &newer)?;
+    replicas.start_engine(0).await?;
+    let path = format!("/api/v1/deployments/{id}");
+    let state = replicas.get(0, &path).await?;
+    ensure!(state["damage"]["needsUpgrade"] == true, "{state}");
+    let deadline = Instant::now() + SOON;
+    while replicas.driver_of(&id)?.is_some() || replicas.owner_of(PRODUCTION)?.is_some() {
+        ensure!(Instant::now() < deadline, "the older engine keeps it");
+        sleep(Duration::from_millis(20)).await;
+    }
+    write_last_event(&replicas, &id, &event)?;
+    replicas.start_engine(1).await?;
+    ensure!(replicas.wait_for_driver(&id, None).await? == 1);
+    check_success(&replicas, 1, &id, "2.0.0").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

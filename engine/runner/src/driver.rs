@@ -76,8 +76,9 @@ use crate::metrics::HeldLease;
 const MIN_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(10);
 
-/// Drives a deployment to its end, retrying after errors and panics. Returns early only when
-/// the lease is lost: another engine has acquired it, or this one has once more. Notify `wake`
+/// Drives a deployment to its end, retrying after errors and panics. Returns early when the lease
+/// is lost: another engine has acquired it, or this one has once more. Also where engines share the
+/// store and only one of a newer release can read the journal: give the lease back. Notify `wake`
 /// after somebody has appended to the journal.
 ///
 /// Cancel safe at any moment: the same as a crash.
@@ -118,9 +119,20 @@ pub(crate) async fn drive(
                         tracing::error!(%deployment, %damage, "this engine cannot read the journal");
                     });
                 }
+                if damage.needs_upgrade && context.journal.session().is_some() {
+                    context.damaged.leave(deployment);
+                    // A request that came before would not wake anyone again.
+                    if wake.notified().now_or_never().is_none() {
+                        context.retries.clear(deployment);
+                        context.soak_warnings.pass_on(deployment);
+                        return;
+                    }
+                    context.damaged.reconsider(deployment);
+                } else {
+                    context.damaged.add(deployment);
+                    wake.notified().await;
+                }
                 known_damage = Some(damage);
-                context.damaged.add(deployment);
-                wake.notified().await;
                 continue;
             }
             Ok(Err(error)) => {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hotswap_core::{Environment, Fence, Timestamp};
 use hotswap_store::{
@@ -9,8 +10,17 @@ use hotswap_store::{
     Session, UndrivenDeployment,
 };
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::metrics::add_environment_leases;
+
+/// How often an environment is passed on. Nobody repairs its nodes meanwhile if nobody takes it, and
+/// an engine of a newer release that starts may wait so long for it.
+const PASS_ON_INTERVAL: Duration = Duration::from_secs(30);
+
+/// For how long this engine does not take an environment that it has passed on: several looks of the
+/// others.
+const PASSED_ON_FOR: Duration = Duration::from_secs(5);
 
 /// The lease of each environment. Nodes take an order only under a fence that is not lower than
 /// that of the last deployment there, so the lease is acquired anew after each.
@@ -34,6 +44,8 @@ struct Leases {
     fences: HashMap<Environment, Fence>,
     /// The environments whose leases are this engine's, also while it has to acquire them anew.
     held: HashSet<Environment>,
+    /// When each was passed on for the last time.
+    passed_on: HashMap<Environment, Instant>,
 }
 
 impl EnvironmentLeases {
@@ -89,6 +101,9 @@ impl EnvironmentLeases {
         let mut leases = self.leases.lock().await;
         if let Some(fence) = leases.fences.get(environment) {
             return Ok(*fence);
+        }
+        if leases.passed_on_within(environment, PASSED_ON_FOR) {
+            return Err(LeaseError::Held("an engine of a newer release".to_owned()));
         }
         let acquired = self.journal.acquire_environment_lease(environment).await;
         match &acquired {
@@ -178,6 +193,43 @@ impl EnvironmentLeases {
         }
     }
 
+    /// Gives an environment back, if this engine works there and drives nothing there, and leaves it
+    /// to the other engines for five seconds. If none of them takes it, this engine may work there
+    /// again, and gives it back again after half a minute.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`].
+    pub(crate) async fn pass_on(
+        &self,
+        session: &dyn Session,
+        environment: &Environment,
+    ) -> Result<(), ReadError> {
+        // Nothing is acquired meanwhile.
+        let mut leases = self.leases.lock().await;
+        if leases.passed_on_within(environment, PASS_ON_INTERVAL) {
+            return Ok(());
+        }
+        let Some(fence) = leases.fences.get(environment).copied() else {
+            return Ok(());
+        };
+        let given = session.pass_on_environment(environment, fence).await;
+        if let Ok(false) = given {
+            return Ok(());
+        }
+        // After an error, too: it may be another engine's by now.
+        leases.fences.remove(environment);
+        given?;
+        if leases.held.remove(environment) {
+            add_environment_leases(-1.0);
+        }
+        leases.passed_on.insert(environment.clone(), Instant::now());
+        tracing::info!(
+            %environment,
+            "gives back an environment: only an engine of a newer release can drive its deployments"
+        );
+        Ok(())
+    }
+
     /// As [`Self::renew`], for all environments: their leases may have passed to other engines.
     pub(crate) async fn renew_all(&self) {
         let mut leases = self.leases.lock().await;
@@ -187,6 +239,11 @@ impl EnvironmentLeases {
 }
 
 impl Leases {
+    fn passed_on_within(&self, environment: &Environment, span: Duration) -> bool {
+        let passed_on = self.passed_on.get(environment);
+        passed_on.is_some_and(|moment| moment.elapsed() < span)
+    }
+
     fn forget_held(&mut self) {
         add_environment_leases(-(self.held.len() as f64));
         self.held.clear();

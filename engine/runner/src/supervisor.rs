@@ -1,9 +1,9 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hotswap_common::vital;
-use hotswap_core::DeploymentId;
+use hotswap_core::{DeploymentId, Environment};
 use hotswap_store::{Appended, Session};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, broadcast, watch};
@@ -39,8 +39,8 @@ const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(10);
 ///
 /// Where several engines share the store, each takes the deployments that no living engine drives,
 /// in the environments in which it works. Where those are more than its share, it gives some back,
-/// one after the other. After a time in which the others may have taken its own,
-/// it drops all drivers and looks anew. So it does in a new epoch of the store.
+/// one after the other. What only a newer release can read it leaves to other engines. After a
+/// time in which the others may have taken its own, it drops all drivers and looks anew. So it does in a new epoch of the store.
 #[derive(Clone)]
 pub(crate) struct Supervisor {
     context: Arc<DriverContext>,
@@ -164,7 +164,9 @@ impl Supervisor {
             }
             match appended {
                 // The driver itself appended.
-                Ok(appended) if appended.fenced => {}
+                Ok(appended) if appended.fenced => {
+                    self.context.damaged.reconsider(appended.deployment);
+                }
                 Ok(appended) => {
                     let is_open = !appended.head.lifecycle.is_ended();
                     if is_open && self.session.is_none() {
@@ -173,6 +175,8 @@ impl Supervisor {
                         self.start_missing().await;
                     }
                     self.wake(appended.deployment);
+                    // Last: its driver may just then leave it to another engine.
+                    self.context.damaged.reconsider(appended.deployment);
                 }
                 // A driver that wakes without need does no harm.
                 Err(RecvError::Lagged(_)) => {
@@ -181,6 +185,7 @@ impl Supervisor {
                     self.context.timers.retain(|id| wakes.contains_key(id));
                     drop(wakes);
                     self.wake_all();
+                    self.context.damaged.reconsider_all();
                 }
                 Err(RecvError::Closed) => return,
             }
@@ -190,6 +195,7 @@ impl Supervisor {
     /// Drops all drivers: what they drove may have passed to other engines, or have changed.
     async fn begin_term(&self) {
         std::mem::take(&mut *self.lock_term()).cancel();
+        self.context.damaged.reconsider_all();
         self.leases.renew_all().await;
     }
 
@@ -231,10 +237,32 @@ impl Supervisor {
     async fn start_undriven(&self, session: &dyn Session) -> Result<(), BoxedError> {
         self.release_idle(session).await?;
         let undriven = session.undriven_deployments().await?;
+        let damaged = &self.context.damaged;
+        let (left, undriven): (Vec<_>, Vec<_>) = undriven
+            .into_iter()
+            .partition(|undriven| damaged.is_left(undriven.deployment));
         let held = self.leases.held_of(&undriven).await?;
-        for undriven in undriven {
+        for undriven in &undriven {
             if held.contains(&undriven.environment) {
                 self.start(undriven.deployment);
+            }
+        }
+        // An environment with others stays: their drivers have just begun.
+        let mut left: BTreeSet<_> = left.into_iter().map(|one| one.environment).collect();
+        left.retain(|environment| !undriven.iter().any(|one| one.environment == *environment));
+        self.pass_on(session, left).await
+    }
+
+    /// Gives back the environments of deployments that only an engine of a newer release can drive.
+    async fn pass_on(
+        &self,
+        session: &dyn Session,
+        environments: BTreeSet<Environment>,
+    ) -> Result<(), BoxedError> {
+        let busy = self.context.repairs.environments();
+        for environment in environments {
+            if !busy.contains(&environment) {
+                self.leases.pass_on(session, &environment).await?;
             }
         }
         Ok(())

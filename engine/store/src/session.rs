@@ -87,6 +87,19 @@ pub trait Session: Send + Sync + 'static {
         leases: &[(Environment, Fence)],
     ) -> Result<Option<Environment>, ReadError>;
 
+    /// Gives the lease of an environment back, which this engine holds under this fence, so that any
+    /// engine can acquire it: also one that works in more environments than others. Keeps it where
+    /// this session holds the lease of an open deployment there. Returns whether the environment's
+    /// lease is no longer this session's, also where it was lost before.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed. The lease may have been given back.
+    async fn pass_on_environment(
+        &self,
+        environment: &Environment,
+        fence: Fence,
+    ) -> Result<bool, ReadError>;
+
     /// Lists the engines whose sessions live, in no order.
     ///
     /// # Errors

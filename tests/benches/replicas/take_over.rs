@@ -9,7 +9,9 @@ use crate::modules::{ENVIRONMENT, settle};
 use crate::report::Report;
 
 const ROUNDS: usize = 8;
-/// What the guide on scaling promises with defaults: a lease of 3 s, and two looks a second.
+/// In seconds, with defaults: a lease of 3 s, and two looks a second.
+const MEDIAN_LIMIT: f64 = 5.0;
+/// In seconds.
 const LIMIT: f64 = 6.0;
 
 /// Kills the engine that drives, again and again.
@@ -32,7 +34,8 @@ pub async fn run(report: &mut Report) -> Result<()> {
         .copied()
         .reduce(f64::max)
         .context("no rounds")?;
-    report.row("take-over after SIGKILL, median", median(times), LIMIT, "s");
+    let median = median(times);
+    report.row("take-over after SIGKILL, median", median, MEDIAN_LIMIT, "s");
     report.row("take-over after SIGKILL, longest", longest, LIMIT, "s");
     Ok(())
 }

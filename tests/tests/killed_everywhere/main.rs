@@ -1,4 +1,4 @@
-//! Three engines on one Redis, with real nodes. The one that drives is killed, stands still, or is
+//! Three engines on one Redis or Valkey, with real nodes. The one that drives is killed, stands still, or is
 //! cut off from Redis, from the nodes or from both, before and after every append of a rollout, for
 //! every strategy. Each time the rollout must end exactly as without a fault, or be reverted with a
 //! reason where its engine did not reach the nodes. When the fault begins, and when it ends, the clocks
@@ -15,8 +15,8 @@
 //!   names contain it, such as `canary, append 5` or `stood still`.
 //! - `HOTSWAP_CHANGED_EVERYWHERE` does the same for the changes of the fleet, such as
 //!   `rolling, append 3` or `loses its disk`.
-//! - `HOTSWAP_KILLED_EVERYWHERE_SEED` repeats the choice of a seed. What happens also depends on
-//!   times.
+//! - `HOTSWAP_KILLED_EVERYWHERE_SEED` repeats the choice of a seed: an even one takes Redis, an odd
+//!   one Valkey. What happens also depends on times.
 
 mod case;
 mod checks;
@@ -111,9 +111,17 @@ fn seed() -> u64 {
     seed
 }
 
+/// Valkey has `WAITAOF`, so each append waits there for the disk.
+fn kind_of(seed: u64) -> RedisKind {
+    match seed % 2 {
+        0 => RedisKind::Redis,
+        _ => RedisKind::Valkey,
+    }
+}
+
 async fn run(seed: u64) -> Result<()> {
     let began = Instant::now();
-    let server = RedisServer::start(RedisKind::Redis)?;
+    let server = RedisServer::start(kind_of(seed))?;
     let shared = Arc::new(Shared::new(&server)?);
     let mut first = Group::start(Arc::clone(&shared), 0).await?;
     let mut undisturbed = Vec::new();

@@ -281,6 +281,14 @@ impl Session for LateSession {
         self.session.give_back_environment(leases).await
     }
 
+    async fn pass_on_environment(
+        &self,
+        environment: &Environment,
+        fence: Fence,
+    ) -> Result<bool, ReadError> {
+        self.session.pass_on_environment(environment, fence).await
+    }
+
     async fn engines(&self) -> Result<Vec<LivingEngine>, ReadError> {
         self.session.engines().await
     }

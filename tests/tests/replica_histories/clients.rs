@@ -95,7 +95,8 @@ impl Client {
     pub async fn run(mut self, stop: CancellationToken) -> Result<()> {
         while !stop.is_cancelled() {
             match self.rng.u8(..10) {
-                0..4 => self.create(&stop).await?,
+                0..4 => self.deploy(&stop).await?,
+                4 => self.undo(&stop).await?,
                 _ => self.steer().await?,
             }
             sleep(Duration::from_millis(self.rng.u64(..300))).await;
@@ -103,14 +104,18 @@ impl Client {
         Ok(())
     }
 
-    /// Requests a deployment, until it is known what came of it: the key makes that safe.
-    async fn create(&mut self, stop: &CancellationToken) -> Result<()> {
+    /// Deploys a version by any strategy.
+    async fn deploy(&mut self, stop: &CancellationToken) -> Result<()> {
         let by = next_name();
-        let settle = format!("{}ms", self.rng.u32(1..3000));
-        let rolling = ("rolling", json!({ "batch": 1, "settle": settle }));
-        let (strategy, config) = match self.rng.u8(..3) {
+        let span = format!("{}ms", self.rng.u32(1..3000));
+        let (strategy, config) = match self.rng.u8(..6) {
             0 => ("direct", json!({})),
-            _ => rolling,
+            1 => ("canary", json!({ "soak": span })),
+            2 => (
+                "blue-green",
+                json!({ "soak": span, "approval": self.rng.bool() }),
+            ),
+            _ => ("rolling", json!({ "batch": 1, "settle": span })),
         };
         let body = json!({
             "moduleName": module(self.rng.usize(..MODULES)),
@@ -121,8 +126,28 @@ impl Client {
             "requireApproval": self.rng.u8(..4) == 0,
             "requesterEmail": by,
         });
+        self.create("/api/v1/deployments", &body, by, stop).await
+    }
+
+    /// Goes back to an earlier success of a module.
+    async fn undo(&mut self, stop: &CancellationToken) -> Result<()> {
+        let by = next_name();
+        let module = module(self.rng.usize(..MODULES));
+        let path = format!("/api/v1/clusters/{PRODUCTION}/modules/{module}/undo");
+        let body = json!({ "requesterEmail": by });
+        self.create(&path, &body, by, stop).await
+    }
+
+    /// Requests a deployment, until it is known what came of it: the key makes that safe.
+    async fn create(
+        &mut self,
+        path: &str,
+        body: &Value,
+        by: String,
+        stop: &CancellationToken,
+    ) -> Result<()> {
         loop {
-            let answer = self.post("/api/v1/deployments", &body, Some(&by)).await;
+            let answer = self.post(path, body, Some(&by)).await;
             match answer {
                 Some((status, answer)) if status.is_success() => {
                     let id = answer["executionId"].as_str().context("no id")?.to_owned();

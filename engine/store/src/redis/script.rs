@@ -54,6 +54,7 @@ scripts! {
     OPEN_LIST "open_list";
     OPEN_STORE "open_store";
     OWN_LEASES "own_leases";
+    PASS_ON_ENVIRONMENT "pass_on_environment";
     PAST_DECISIONS "past_decisions";
     PUT "put";
     PUT_NODE "put_node";

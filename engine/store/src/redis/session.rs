@@ -350,6 +350,18 @@ impl Session for EngineSession {
         }
     }
 
+    async fn pass_on_environment(
+        &self,
+        environment: &Environment,
+        fence: Fence,
+    ) -> Result<bool, ReadError> {
+        let args = Args::new().text(self.id());
+        let args = args.text(environment.as_str()).number(fence.0);
+        let script = &script::PASS_ON_ENVIRONMENT;
+        let reply = self.commands.write(script, args).await?;
+        Ok(reply.word()? != "kept")
+    }
+
     async fn engines(&self) -> Result<Vec<LivingEngine>, ReadError> {
         let found = self.commands.read_list(&script::ENGINES, Args::new());
         let found = found.await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hotswap_core::{Clock as _, Digest, Fence, SystemClock};
 use hotswap_store::{
     AppendToEnvironmentError, Blobs, Catalogue, EnvironmentAppend, EnvironmentJournal, Journal,
-    LeaseError, Redis, RedisConfig, UndrivenDeployment,
+    LeaseError, Redis, RedisConfig, Session, UndrivenDeployment,
 };
 use tokio::time::{Instant, sleep};
 
@@ -134,6 +134,48 @@ async fn a_lease_that_no_driver_uses_can_be_given_back() {
         one.append(append(used, 1, Some(fence), &[planned()]))
             .await
             .unwrap();
+        one.close().await;
+        other.close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_environment_in_which_an_engine_drives_nothing_passes_to_any_other() {
+    for kind in KINDS {
+        let server = RedisServer::start(kind).unwrap();
+        let (one, other) = (
+            open_for_long(&server, "one").await,
+            open_for_long(&server, "other").await,
+        );
+        let [unreadable, more] = ["unreadable", "more"].map(|name| name.parse().unwrap());
+        let fence = one.acquire_environment_lease(&unreadable).await.unwrap();
+        other.acquire_environment_lease(&more).await.unwrap();
+        let id = create(&one, "checkout", "unreadable").await;
+        one.acquire_lease(id).await.unwrap();
+        let session = one.session().unwrap();
+        let pass_on = async |session: &dyn Session, fence| {
+            session
+                .pass_on_environment(&unreadable, fence)
+                .await
+                .unwrap()
+        };
+        assert!(!pass_on(&*session, fence).await, "it drives there");
+        session.release(id).await.unwrap();
+        assert!(pass_on(&*session, fence).await);
+        // As where the answer was lost, and as where it was lost before.
+        assert!(pass_on(&*session, fence).await);
+
+        // The other engine works in more environments, and takes it all the same.
+        let taken = other.acquire_environment_lease(&unreadable).await.unwrap();
+        assert!(taken.0 > fence.0 + 1, "the fence was not raised");
+        let others = other.session().unwrap();
+        assert!(pass_on(&*session, taken).await, "it is not this engine's");
+        let left = one.acquire_environment_lease(&unreadable).await;
+        assert!(matches!(left, Err(LeaseError::Held(_))), "{left:?}");
+        assert_eq!(undriven(&one).await.len(), 1);
+        other.acquire_lease(id).await.unwrap();
+        assert!(!pass_on(&*others, taken).await);
+        append_at_end(&other, id, &failure()).await;
         one.close().await;
         other.close().await;
     }
