@@ -72,7 +72,7 @@ impl Fixture {
             RegistryKind::Consul | RegistryKind::ConsulWithAcls => {
                 (hotswap_guests::CONSUL, json!({ "agents": [server.url()] }))
             }
-            RegistryKind::Etcd | RegistryKind::Etcd35 => {
+            RegistryKind::Etcd | RegistryKind::Etcd35 | RegistryKind::EtcdWithJwt => {
                 (hotswap_guests::ETCD, json!({ "endpoints": [server.url()] }))
             }
         };
