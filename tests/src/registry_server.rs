@@ -27,6 +27,8 @@ pub enum RegistryKind {
     Etcd,
     /// The same in version 3.5.
     Etcd35,
+    /// Version 3.5, whose tokens are JWTs once it has users. Each is for the users of its time.
+    EtcdWithJwt,
 }
 
 /// A real registry on ports of its own. It is killed when this is dropped.
@@ -100,6 +102,7 @@ impl RegistryServer {
             RegistryKind::ConsulWithAcls => self.consul_command(true)?,
             RegistryKind::Etcd => self.etcd_command(tools::etcd()?),
             RegistryKind::Etcd35 => self.etcd_command(tools::etcd_3_5()?),
+            RegistryKind::EtcdWithJwt => self.etcd_with_jwt_command()?,
         };
         self.process = Some(ChildProcess::start(command)?);
         let deadline = Instant::now() + START_TIMEOUT;
@@ -136,7 +139,9 @@ impl RegistryServer {
                     false => leader,
                 }
             }
-            RegistryKind::Etcd | RegistryKind::Etcd35 => self.request("GET", "/health", "").await?,
+            RegistryKind::Etcd | RegistryKind::Etcd35 | RegistryKind::EtcdWithJwt => {
+                self.request("GET", "/health", "").await?
+            }
         };
         let is_ready = answer.contains("\"true\"") || answer.contains("127.0.0.1\"");
         is_ready.then_some(()).context("it is not ready")
@@ -159,6 +164,15 @@ impl RegistryServer {
             }
         }
         command
+    }
+
+    fn etcd_with_jwt_command(&self) -> Result<Command> {
+        let key = self.data.path().join("jwt");
+        std::fs::write(&key, "a key for tests, of thirty-two bytes or more")?;
+        let tokens = format!("jwt,sign-method=HS256,ttl=1h,priv-key={}", key.display());
+        let mut command = self.etcd_command(tools::etcd_3_5()?);
+        command.args(["--auth-token", &tokens]);
+        Ok(command)
     }
 
     fn consul_command(&self, has_acls: bool) -> Result<Command> {

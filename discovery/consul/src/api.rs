@@ -91,6 +91,21 @@ impl ServiceEntry {
     }
 }
 
+/// Each id once, with the healthiest of its entries. An id is unique for each agent only: an instance
+/// that has moved to another machine, or registered through another agent, is there twice until the
+/// entry before expires. Each entry is whole, so nothing of the others is added to it.
+pub fn healthiest(mut instances: Vec<Instance>) -> Vec<Instance> {
+    let rank = |health: Health| match health {
+        Health::Passing => 0,
+        Health::Warning => 1,
+        Health::Unknown => 2,
+        Health::Critical => 3,
+    };
+    instances.sort_by(|a, b| a.id.cmp(&b.id).then(rank(a.health).cmp(&rank(b.health))));
+    instances.dedup_by(|other, first| other.id == first.id);
+    instances
+}
+
 /// The body that registers an instance.
 pub fn agent_registration(registration: &Registration, tags: &[String]) -> Value {
     let mut body = json!({
@@ -121,6 +136,13 @@ pub fn agent_registration(registration: &Registration, tags: &[String]) -> Value
         body["Check"] = check;
     }
     body
+}
+
+/// Whether an agent says that it does not know a check. Older ones say it with status 500, as they
+/// say that they have no leader.
+pub fn says_unknown_check(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body);
+    text.contains("Unknown check") || text.contains("CheckID")
 }
 
 fn millis(span: u64) -> String {

@@ -12,7 +12,7 @@ use hotswap_sdk::discovery::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use api::{ServiceEntry, agent_registration};
+use api::{ServiceEntry, agent_registration, healthiest, says_unknown_check};
 
 hotswap_sdk::register_backend!(Consul);
 
@@ -96,8 +96,9 @@ impl Backend for Consul {
         if is_filtered {
             self.check_filtered(context, &entries)?;
         }
+        let instances = entries.into_iter().map(ServiceEntry::instance);
         Ok(Snapshot {
-            instances: entries.into_iter().map(ServiceEntry::instance).collect(),
+            instances: healthiest(instances.collect()),
             cursor,
         })
     }
@@ -126,10 +127,15 @@ impl Backend for Consul {
         let answer = self
             .agents
             .ask(context, Method::Put, &path, |request| request)?;
-        match answer.ok() {
-            // As older agents say it.
-            Err(Error::Unavailable(text)) if text.contains("heck") => Err(Error::NotFound),
-            other => other.map(drop),
+        let status = answer.status();
+        let mut is_unknown = status == 404;
+        let answer = answer.ok_or(|body| {
+            is_unknown |= status == 500 && says_unknown_check(body);
+            None
+        });
+        match is_unknown {
+            true => Err(Error::NotFound),
+            false => answer.map(drop),
         }
     }
 

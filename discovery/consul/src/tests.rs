@@ -276,7 +276,11 @@ fn a_lost_registration_is_not_found_and_deregistering_twice_succeeds() {
         )
         .answer(
             "PUT /v1/agent/check/warn/service:a%2Fb",
-            Answer::text(500, "CheckID does not exist"),
+            Answer::text(500, "CheckID \"service:a/b\" does not have associated TTL"),
+        )
+        .answer(
+            "PUT /v1/agent/check/warn/service:a%2Fb",
+            Answer::text(500, "Unknown check \"service:a/b\""),
         )
         .answer(
             "PUT /v1/agent/service/deregister/a%2Fb",
@@ -288,11 +292,62 @@ fn a_lost_registration_is_not_found_and_deregistering_twice_succeeds() {
         .heartbeat("node", "a/b", Health::Critical)
         .unwrap_err();
     assert!(matches!(lost, Error::NotFound), "{lost:?}");
-    let lost = consul
-        .heartbeat("node", "a/b", Health::Warning)
-        .unwrap_err();
-    assert!(matches!(lost, Error::NotFound), "{lost:?}");
+    for _ in 0..2 {
+        let lost = consul
+            .heartbeat("node", "a/b", Health::Warning)
+            .unwrap_err();
+        assert!(matches!(lost, Error::NotFound), "{lost:?}");
+    }
     consul.deregister("node", "a/b").unwrap();
+}
+
+#[test]
+fn a_heartbeat_that_an_agent_cannot_take_says_nothing_of_the_registration() {
+    const PASS: &str = "PUT /v1/agent/check/pass/service:a";
+    for (status, text) in [
+        (500, "No cluster leader"),
+        (500, "rpc error making call: check"),
+        (503, "Unknown check"),
+        (429, "rate limit exceeded"),
+    ] {
+        let registry = ScriptedRegistry::new().answer(PASS, Answer::text(status, text));
+        let mut consul = registry.backend::<Consul>(Config::default()).unwrap();
+        let error = consul.heartbeat("node", "a", Health::Passing).unwrap_err();
+        let is_told = matches!(&error, Error::Unavailable(reason) if reason.contains(text));
+        assert!(is_told, "{status} {text}: {error:?}");
+    }
+    let registry = ScriptedRegistry::new().answer(PASS, Answer::text(403, "no check for you"));
+    let mut consul = registry.backend::<Consul>(Config::default()).unwrap();
+    let error = consul.heartbeat("node", "a", Health::Passing).unwrap_err();
+    assert!(matches!(error, Error::Denied(_)), "{error:?}");
+}
+
+/// Of two agents, or of two machines.
+#[test]
+fn of_two_entries_with_one_id_the_healthier_one_counts() {
+    let on = |address: &str, status: &str| {
+        let mut entry = entry("a", status);
+        entry["Node"]["Address"] = json!(address);
+        entry["Service"]["Meta"]["port-only"] = json!(address.len().to_string());
+        entry
+    };
+    for (better, worse) in [
+        ("passing", "critical"),
+        ("passing", "warning"),
+        ("warning", "critical"),
+        ("new", "critical"),
+    ] {
+        let (new, old) = (on("10.0.0.200", better), on("10.0.0.9", worse));
+        for entries in [[new.clone(), old.clone()], [old, new]] {
+            let registry = ScriptedRegistry::new().answer(WATCH, answer(7, &entries));
+            let mut consul = registry.backend::<Consul>(Config::default()).unwrap();
+            let found = consul.watch("node", None, MINUTE).unwrap().instances;
+            assert_eq!(found.len(), 1, "{better} {worse}");
+            assert_eq!(found[0].address, "10.0.0.200", "{better} {worse}");
+            let port = found[0].ports.iter().find(|port| port.name == "only");
+            assert_eq!(port.map(|port| port.number), Some(10));
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use hotswap_sdk::Span;
 use hotswap_sdk::discovery::{
@@ -135,7 +136,7 @@ impl Config {
             Id::NameAndPort => format!("{target}-{}", record.port),
         };
         // A target without addresses stays: to the engine one that is missing is gone.
-        let address = record.addresses.into_iter().next();
+        let address = first(record.addresses);
         let address = address.unwrap_or_else(|| target.to_owned());
         Instance {
             id,
@@ -165,6 +166,15 @@ impl Config {
             ..hotswap_sdk::discovery::instance(address)
         }
     }
+}
+
+/// The least address, of IPv4 if there is one. Name servers rotate them: another one each time would
+/// look like a node that moves.
+fn first(addresses: Vec<String>) -> Option<String> {
+    addresses.into_iter().min_by_key(|address| {
+        let parsed = address.parse::<IpAddr>();
+        (parsed.is_err(), parsed.ok(), address.clone())
+    })
 }
 
 /// Instances whose ids differ.

@@ -97,6 +97,29 @@ fn a_watch_ends_with_a_change_or_its_patience_and_the_order_of_records_is_none()
 }
 
 #[test]
+fn the_order_of_addresses_is_none_and_those_of_ipv4_come_first() {
+    let with = |addresses: &[&str]| SrvRecord {
+        addresses: addresses.iter().map(|it| (*it).to_owned()).collect(),
+        ..record("a.example.com", 1)
+    };
+    let mut registry = ScriptedRegistry::new();
+    for addresses in [
+        ["fd00::1", "10.0.0.10", "10.0.0.9"],
+        ["10.0.0.9", "fd00::1", "10.0.0.10"],
+        ["10.0.0.10", "10.0.0.9", "fd00::1"],
+    ] {
+        registry = registry.srv(NAME, Ok(vec![with(&addresses)]));
+    }
+    let mut dns = dns(&registry, config());
+    let first = dns.watch("node", None, MINUTE).unwrap();
+    assert_eq!(first.instances[0].address, "10.0.0.9");
+    let patience = Span::secs(10);
+    let second = dns.watch("node", Some(&first.cursor), patience).unwrap();
+    assert_eq!(second, first);
+    assert_eq!(registry.waited(), patience);
+}
+
+#[test]
 fn no_records_are_no_instances_and_a_silent_name_server_is_an_error() {
     let registry = ScriptedRegistry::new().srv(NAME, Ok(Vec::new()));
     let mut dns = dns(&registry, config());

@@ -17,6 +17,9 @@ pub const AUTHENTICATE: &str = "/v3/auth/authenticate";
 const INVALID_ARGUMENT: i64 = 3;
 const FAILED_PRECONDITION: i64 = 9;
 
+/// How versions of etcd say that users or roles have changed since a token was given.
+const OLD_REVISION: [&str; 2] = ["revision of auth store is old", "revision in header is old"];
+
 /// Sends requests to the member that answered last, then to the others in turn.
 pub struct Client {
     endpoints: Endpoints,
@@ -167,9 +170,14 @@ impl KeyValueStore for Client {
     fn keep_alive(&mut self, context: &Context, lease: &i64) -> Result<(), Error> {
         let body = json!({ "ID": Int64(*lease) });
         let line: GatewayLine<LeaseAnswer> = self.ask(context, "/v3/lease/keepalive", &body)?;
-        let lease = line
-            .result()
-            .map_err(|failure| explain(&failure, &self.username))?;
+        let lease = line.result().map_err(|failure| {
+            let error = explain(&failure, &self.username);
+            if matches!(error, Error::Denied(_)) {
+                // It may be the token that is no longer valid.
+                self.session.forget();
+            }
+            error
+        })?;
         // A lease that has expired is answered, too, without a time.
         match lease {
             Some(lease) if lease.ttl.0 > 0 => Ok(()),
@@ -239,6 +247,11 @@ fn explain(failure: &GatewayFailure, username: &str) -> Error {
             Error::Denied(format!(
                 "etcd answered: {text}; set username and the secret password"
             ))
+        }
+        // A token in the form of a JWT is valid for the users and roles of its time only. Who logs in
+        // again gets one for those of now. Until 3.5 etcd has no code for this.
+        _ if OLD_REVISION.iter().any(|part| text.contains(part)) => {
+            Error::Denied(format!("etcd answered: {text}"))
         }
         _ => failure.to_error("etcd"),
     }

@@ -200,6 +200,75 @@ fn a_token_that_is_no_longer_valid_is_renewed_once() {
     );
 }
 
+/// As etcd refuses a token in the form of a JWT once a user or a role has changed.
+#[test]
+fn a_token_from_before_a_change_of_users_is_renewed() {
+    let old = |status: u16, code: u8, text: &str| {
+        Answer::json(
+            status,
+            &json!({ "error": text, "message": text, "code": code }),
+        )
+    };
+    let token = |token: &str| Answer::json(200, &json!({ "token": token }));
+    let registry = ScriptedRegistry::new()
+        .answer("POST /v3/auth/authenticate", token("t-1"))
+        .answer(RANGE, list("7", &[]))
+        .answer(
+            RANGE,
+            old(400, 3, "etcdserver: revision of auth store is old"),
+        )
+        .answer("POST /v3/auth/authenticate", token("t-2"))
+        .answer(RANGE, list("8", &[]))
+        .answer(RANGE, old(500, 2, "auth: revision in header is old"))
+        .answer("POST /v3/auth/authenticate", token("t-3"))
+        .answer(RANGE, list("9", &[]));
+    let config = Config {
+        username: "root".to_owned(),
+        ..Config::default()
+    };
+    let mut etcd = registry.backend::<Etcd>(config).unwrap();
+    for cursor in ["7", "8", "9"] {
+        assert_eq!(etcd.watch("node", None, MINUTE).unwrap().cursor, cursor);
+    }
+}
+
+/// Here the refusal comes in a stream, after the head of the answer.
+#[test]
+fn a_lease_is_kept_alive_with_a_new_token_after_a_refusal() {
+    let token = |token: &str| Answer::json(200, &json!({ "token": token }));
+    let old = json!({ "error": {
+        "grpc_code": 3, "message": "etcdserver: revision of auth store is old",
+    } });
+    let registry = ScriptedRegistry::new()
+        .answer("POST /v3/auth/authenticate", token("t-1"))
+        .answer(
+            "POST /v3/lease/grant",
+            Answer::json(200, &json!({ "ID": "7", "TTL": "15" })),
+        )
+        .answer("POST /v3/kv/put", Answer::json(200, &json!({})))
+        .answer("POST /v3/lease/keepalive", Answer::json(200, &old))
+        .answer("POST /v3/auth/authenticate", token("t-2"));
+    let config = Config {
+        username: "root".to_owned(),
+        ..Config::default()
+    };
+    let mut etcd = registry.backend::<Etcd>(config).unwrap();
+    let ttl = Some(HealthCheck::Ttl(15_000));
+    etcd.register(&registration(ttl)).unwrap();
+    let error = etcd
+        .heartbeat("node", "node-1", Health::Passing)
+        .unwrap_err();
+    assert!(matches!(error, Error::Denied(_)), "{error:?}");
+    // The script has no further answer of the lease.
+    etcd.heartbeat("node", "node-1", Health::Passing)
+        .unwrap_err();
+    let log_ins = registry.requests();
+    let log_ins = log_ins
+        .iter()
+        .filter(|it| it.contains("/v3/auth/authenticate"));
+    assert_eq!(log_ins.count(), 2);
+}
+
 #[test]
 fn answers_that_make_no_sense_are_told_from_refusals_and_outages() {
     let of = |answer: Answer| {

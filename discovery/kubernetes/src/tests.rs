@@ -91,8 +91,108 @@ fn an_endpoint_becomes_an_instance_with_the_labels_of_its_pod() {
     assert_eq!(
         registry.requests()[0],
         "GET kubernetes.default.svc/apis/discovery.k8s.io/v1/namespaces/default/endpointslices\
-         ?labelSelector=kubernetes.io%2Fservice-name%3Dnode"
+         ?labelSelector=kubernetes.io%2Fservice-name%3Dnode&limit=500"
     );
+    assert_eq!(
+        registry.requests()[1],
+        "GET kubernetes.default.svc/api/v1/namespaces/default/pods?limit=500"
+    );
+}
+
+/// A page of a list, and the token for the next one.
+fn page(version: &str, next: &str, items: &[Value]) -> Answer {
+    let metadata = json!({ "resourceVersion": version, "continue": next });
+    Answer::json(200, &json!({ "metadata": metadata, "items": items }))
+}
+
+/// What the requests of a registry say after the path.
+fn queries(registry: &ScriptedRegistry, kind: &str) -> Vec<String> {
+    let requests = registry.requests().into_iter();
+    let of_kind = requests.filter(|request| request.contains(kind));
+    let queries = of_kind.map(|it| it.split_once("limit=").unwrap().1.to_owned());
+    queries.collect()
+}
+
+#[test]
+fn slices_and_pods_are_listed_page_by_page() {
+    let of = |pod: &str, address: &str| {
+        let ready = json!({ "ready": true });
+        slice(
+            "IPv4",
+            &[("control", 5001)],
+            &[endpoint(pod, address, ready)],
+        )
+    };
+    let pod = |name: &str| json!({ "metadata": { "name": name, "labels": { "tier": name } } });
+    let registry = ScriptedRegistry::new()
+        .answer(SLICES, page("7", "s 2", &[of("a", "10.0.0.1")]))
+        // A page may be empty.
+        .answer(SLICES, page("7", "s/3", &[]))
+        .answer(SLICES, page("8", "", &[of("b", "10.0.0.2")]))
+        .answer(PODS, page("7", "p2", &[pod("a"), pod("c")]))
+        .answer(PODS, page("7", "", &[pod("b")]));
+    let mut backend = backend(&registry, Config::default());
+    let found = backend.watch("node", None, MINUTE).unwrap();
+    let tiers: Vec<_> = found
+        .instances
+        .iter()
+        .map(|it| (&*it.id, &*it.metadata[0].1))
+        .collect();
+    assert_eq!(tiers, [("a", "a"), ("b", "b")]);
+    // What has changed since the first page, the watch sees.
+    assert_eq!(found.cursor, "7");
+    let expected = ["500", "500&continue=s%202", "500&continue=s%2F3"];
+    assert_eq!(queries(&registry, "/endpointslices"), expected);
+    assert_eq!(queries(&registry, "/pods"), ["500", "500&continue=p2"]);
+}
+
+#[test]
+fn a_list_that_expires_between_two_pages_is_begun_anew() {
+    let of = |pod: &str, address: &str| {
+        let ready = json!({ "ready": true });
+        slice(
+            "IPv4",
+            &[("control", 5001)],
+            &[endpoint(pod, address, ready)],
+        )
+    };
+    let gone = || {
+        Answer::json(
+            410,
+            &json!({ "message": "the continue parameter is too old" }),
+        )
+    };
+    let registry = ScriptedRegistry::new()
+        .answer(SLICES, page("7", "old", &[of("a", "10.0.0.1")]))
+        .answer(SLICES, gone())
+        .answer(SLICES, page("9", "new", &[of("b", "10.0.0.2")]))
+        .answer(SLICES, page("9", "", &[of("c", "10.0.0.3")]));
+    let mut kubernetes = backend(&registry, without_labels());
+    let found = kubernetes.watch("node", None, MINUTE).unwrap();
+    let ids: Vec<_> = found.instances.iter().map(|it| &*it.id).collect();
+    assert_eq!((&*found.cursor, ids), ("9", vec!["b", "c"]));
+    let expected = ["500", "500&continue=old", "500", "500&continue=new"];
+    assert_eq!(queries(&registry, "/endpointslices"), expected);
+    // One that expires each time is unavailable. A first page cannot be gone.
+    let registry = (0..3).fold(ScriptedRegistry::new(), |registry, _| {
+        registry
+            .answer(SLICES, page("7", "old", &[]))
+            .answer(SLICES, gone())
+    });
+    let error = backend(&registry, without_labels()).watch("node", None, MINUTE);
+    assert!(matches!(error, Err(Error::Unavailable(_))), "{error:?}");
+    let registry = ScriptedRegistry::new().answer(SLICES, gone());
+    let error = backend(&registry, without_labels()).watch("node", None, MINUTE);
+    assert!(matches!(error, Err(Error::Protocol(_))), "{error:?}");
+}
+
+#[test]
+fn a_list_without_an_end_makes_no_sense() {
+    let registry = (0..2000).fold(ScriptedRegistry::new(), |registry, _| {
+        registry.answer(SLICES, page("7", "more", &[]))
+    });
+    let error = backend(&registry, without_labels()).watch("node", None, MINUTE);
+    assert!(matches!(error, Err(Error::Protocol(_))), "{error:?}");
 }
 
 #[test]

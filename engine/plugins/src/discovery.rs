@@ -27,6 +27,7 @@ mod limited_body;
 mod limits;
 mod origin;
 mod outgoing;
+mod refusals;
 mod registration;
 mod resolver;
 mod secret_source;

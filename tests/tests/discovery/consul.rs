@@ -149,6 +149,48 @@ async fn a_thousand_instances_of_consul_are_found() -> Result<()> {
     Ok(())
 }
 
+/// As after a machine is replaced, or after a node has registered through another agent: the entry
+/// before stays for as long as Consul keeps what is critical. Consul sorts them by their machines.
+#[tokio::test]
+async fn an_instance_that_two_machines_have_in_consul_is_where_it_is_healthy() -> Result<()> {
+    let fixture = Fixture::start(RegistryKind::Consul).await?;
+    let register = async |machine: &str, address: &str, status: &str| {
+        let body = json!({
+            "Node": machine, "Address": address,
+            "Service": {
+                "ID": "node-1", "Service": SERVICE, "Port": 5001,
+                "Meta": { "port-control": "5001" },
+            },
+            "Check": { "CheckID": "service:node-1", "ServiceID": "node-1", "Status": status },
+        });
+        let server = &fixture.server;
+        let path = "/v1/catalog/register";
+        server.request("PUT", path, &body.to_string()).await
+    };
+    register("host-1", "10.0.0.1", "passing").await?;
+    register("host-2", "10.0.0.2", "critical").await?;
+    let watched = fixture.watch(None);
+    watched.until_ids(&["node-1"]).await?;
+    for (first, second, url) in [
+        ("passing", "critical", "http://10.0.0.1:5001"),
+        ("critical", "passing", "http://10.0.0.2:5001"),
+        ("passing", "warning", "http://10.0.0.1:5001"),
+    ] {
+        register("host-1", "10.0.0.1", first).await?;
+        register("host-2", "10.0.0.2", second).await?;
+        let is_there = |_: &_| {
+            let found = watched.get("node-1");
+            found.is_some_and(|found| {
+                found.control_url.as_deref() == Some(url) && found.health == Health::Passing
+            })
+        };
+        watched.until("it is where it is healthy", is_there).await?;
+    }
+    let state = watched.source.state();
+    assert_eq!((state.instances, state.invalid), (1, 0));
+    Ok(())
+}
+
 #[tokio::test]
 async fn consul_has_an_instance_as_critical_until_it_reports() -> Result<()> {
     let fixture = Fixture::start(RegistryKind::Consul).await?;

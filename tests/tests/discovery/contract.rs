@@ -36,7 +36,7 @@ async fn consul_keeps_the_contract() -> Result<()> {
     let token = Secret::new(RegistryServer::TOKEN).into();
     fixture.settings().secrets.insert("token".to_owned(), token);
     // Nothing was skipped.
-    assert_eq!(check(&fixture).await?.len(), 25);
+    assert_eq!(check(&fixture).await?.len(), 27);
     Ok(())
 }
 
@@ -44,14 +44,14 @@ async fn consul_keeps_the_contract() -> Result<()> {
 async fn etcd_keeps_the_contract() -> Result<()> {
     let fixture = Fixture::start(RegistryKind::Etcd).await?;
     // It has no users here, so no secret is wrong.
-    assert_eq!(check(&fixture).await?.len(), 24);
+    assert_eq!(check(&fixture).await?.len(), 26);
     Ok(())
 }
 
 #[tokio::test]
 async fn etcd_3_5_keeps_the_contract() -> Result<()> {
     let fixture = Fixture::start(RegistryKind::Etcd35).await?;
-    assert_eq!(check(&fixture).await?.len(), 24);
+    assert_eq!(check(&fixture).await?.len(), 26);
     Ok(())
 }
 

@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use hotswap_core::Health;
 use hotswap_fleet::discovery::{Condition, Discovery as _, ErrorKind};
+use hotswap_plugins::discovery::DnsOptions;
 use hotswap_tests::NameServer;
 use serde_json::json;
 use tokio::net::UdpSocket;
 
 use crate::fixture::{Fixture, Server, Watched};
-use crate::slow_name_server::SlowNameServer;
+use crate::slow_name_server::{Damage, SlowNameServer};
 use crate::suite::AllAlive;
 
 /// How often the component asks. What it asks for is kept for the time to live, of a second.
@@ -180,12 +181,41 @@ async fn a_name_server_may_be_killed_talk_nonsense_and_come_back() -> Result<()>
     Ok(())
 }
 
+/// It answers all the time, and is healthy before each kind of nonsense: what it says is not taken for
+/// an answer without records, nor for none at all.
+#[tokio::test]
+async fn answers_of_a_name_server_that_make_no_sense_are_not_believed() -> Result<()> {
+    let mut fixture = Fixture::dns(by_srv()).await?;
+    let server = fixture.server.url().parse()?;
+    let damaging = SlowNameServer::start(server, Duration::ZERO).await?;
+    fixture.ask_name_server(damaging.addr, Duration::from_millis(500));
+    publish(&mut fixture, srv(1, &[("a", 5001), ("b", 5002)])).await?;
+    let watched = fixture.watch(None);
+    watched.until_ids(&["a", "b"]).await?;
+    let is_stale = |source: &hotswap_fleet::discovery::WatchedSource| {
+        source.state().condition == Condition::Stale
+    };
+    for damage in [Damage::Garbage, Damage::CutOff, Damage::TooLong] {
+        until_healthy(&watched).await?;
+        damaging.set_damage(Some(damage));
+        watched.until("it is stale", is_stale).await?;
+        assert_eq!(watched.ids(), ["a", "b"], "{damage:?}");
+        let error = watched.source.state().last_error.context("it failed")?;
+        assert_eq!(error.kind, ErrorKind::Unavailable, "{}", error.message);
+        damaging.set_damage(None);
+    }
+    until_healthy(&watched).await?;
+    publish(&mut fixture, srv(1, &[("b", 5002)])).await?;
+    watched.until_ids(&["b"]).await?;
+    Ok(())
+}
+
 /// A look-up asks for the records of the name, and then for the addresses of the targets.
 #[tokio::test]
 async fn a_slow_name_server_is_waited_for_and_one_that_is_too_slow_is_unavailable() -> Result<()> {
     let mut fixture = Fixture::dns(by_srv()).await?;
     let slow = SlowNameServer::start(fixture.server.url().parse()?, DELAY).await?;
-    fixture.ask_name_server(slow.addr);
+    fixture.ask_name_server(slow.addr, DnsOptions::default().timeout);
     publish(&mut fixture, srv(1, &[("a", 5001), ("b", 5002)])).await?;
     let watched = fixture.watch(None);
     let took = watched.until_ids(&["a", "b"]).await?;

@@ -1,9 +1,11 @@
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use hotswap_common::Secret;
+use hotswap_core::Health;
 use hotswap_fleet::discovery::{Condition, Discovery as _, ErrorKind};
-use hotswap_plugins::discovery::Registration;
+use hotswap_plugins::discovery::{InstanceHealth, Registration};
 use hotswap_tests::RegistryKind;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::fixture::{Fixture, registration};
 use crate::suite;
@@ -253,5 +255,67 @@ async fn a_thousand_instances_are_found(kind: RegistryKind) -> Result<()> {
     let took = watched.until("all are found", all).await?;
     ensure!(took < std::time::Duration::from_secs(10), "{took:?}");
     assert_eq!(watched.ids()[999], "node-0999");
+    Ok(())
+}
+
+/// Gives etcd, whose tokens are JWTs, a user `root`, or another one as `root`.
+async fn add_user(fixture: &Fixture, name: &str) -> Result<()> {
+    let http = reqwest::Client::new();
+    let url = fixture.server.url();
+    let send = async |path: &str, body: Value, token: Option<&str>| -> Result<Value> {
+        let mut request = http.post(format!("{url}{path}")).body(body.to_string());
+        if let Some(token) = token {
+            request = request.header("authorization", token);
+        }
+        let answer = request.send().await?.error_for_status()?;
+        Ok(serde_json::from_str(&answer.text().await?)?)
+    };
+    let credentials = json!({ "name": "root", "password": "root" });
+    let token = send("/v3/auth/authenticate", credentials, None).await?;
+    let token = token["token"].as_str().context("no token")?.to_owned();
+    ensure!(token.split('.').count() == 3, "it is no JWT: {token}");
+    let user = json!({ "name": name, "password": name });
+    send("/v3/auth/user/add", user, Some(&token)).await?;
+    Ok(())
+}
+
+/// Each change of users ends all tokens from before it. etcd refuses them as no other invalid token.
+#[tokio::test]
+async fn users_may_change_while_tokens_are_jwts() -> Result<()> {
+    let mut fixture = Fixture::start(RegistryKind::EtcdWithJwt).await?;
+    for (path, body) in [
+        ("/v3/auth/user/add", r#"{"name":"root","password":"root"}"#),
+        ("/v3/auth/role/add", r#"{"name":"root"}"#),
+        ("/v3/auth/user/grant", r#"{"user":"root","role":"root"}"#),
+        ("/v3/auth/enable", "{}"),
+    ] {
+        fixture.server.request("POST", path, body).await?;
+    }
+    let endpoint = fixture.server.url();
+    let settings = fixture.settings();
+    settings.config = Some(json!({ "endpoints": [endpoint], "username": "root" }));
+    let password = Secret::new("root").into();
+    settings.secrets.insert("password".to_owned(), password);
+    let watched = fixture.watch(None);
+    let (health, reported) = watch::channel(InstanceHealth::Passing);
+    let first = fixture.keep_as_a_node("a", reported);
+    watched.until_ids(&["a"]).await?;
+    for (name, reported) in [
+        ("other-1", InstanceHealth::Warning),
+        ("other-2", InstanceHealth::Critical),
+    ] {
+        add_user(&fixture, name).await?;
+        // The node writes its health, and the engine lists, with tokens from before.
+        health.send_replace(reported);
+        let expected = match reported {
+            InstanceHealth::Warning => Health::Warning,
+            _ => Health::Critical,
+        };
+        let is_told = |_: &_| watched.get("a").is_some_and(|it| it.health == expected);
+        watched.until("its health is told", is_told).await?;
+    }
+    add_user(&fixture, "other-3").await?;
+    first.stop().await?;
+    watched.until_ids(&[]).await?;
     Ok(())
 }

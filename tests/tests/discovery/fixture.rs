@@ -72,7 +72,7 @@ impl Fixture {
             RegistryKind::Consul | RegistryKind::ConsulWithAcls => {
                 (hotswap_guests::CONSUL, json!({ "agents": [server.url()] }))
             }
-            RegistryKind::Etcd | RegistryKind::Etcd35 => {
+            RegistryKind::Etcd | RegistryKind::Etcd35 | RegistryKind::EtcdWithJwt => {
                 (hotswap_guests::ETCD, json!({ "endpoints": [server.url()] }))
             }
         };
@@ -165,12 +165,12 @@ impl Fixture {
         Ok(())
     }
 
-    /// Has the component ask another name server, with the time limits of an engine.
-    pub fn ask_name_server(&mut self, addr: SocketAddr) {
+    /// Has the component ask another name server, which may take this long.
+    pub fn ask_name_server(&mut self, addr: SocketAddr, timeout: Duration) {
         let options = DnsOptions {
             name_server: Some(addr.to_string()),
             min_ttl: MIN_TTL,
-            ..DnsOptions::default()
+            timeout,
         };
         self.settings.resolver = Arc::new(DnsResolver::new(options));
     }

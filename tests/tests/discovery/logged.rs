@@ -1,6 +1,8 @@
 //! What a discovery component does and says reaches the engine's log, as an operator reads it.
 
-use anyhow::Result;
+use std::cell::Cell;
+
+use anyhow::{Result, ensure};
 use hotswap_tests::{ChildProcess, tools};
 use serde_json::Value;
 
@@ -55,4 +57,25 @@ async fn a_request_to_a_host_that_is_not_configured_is_in_the_log() -> Result<()
 async fn a_name_that_is_not_configured_is_in_the_log() -> Result<()> {
     let text = "refused to resolve a name that its configuration does not hold";
     check_logged("resolve other.invalid", text).await
+}
+
+/// Ten lines for each call, and one that says how many there would be.
+#[tokio::test]
+async fn a_flood_of_refusals_is_a_few_lines_in_the_log() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut engine = engine(folder.path(), "refused 100").await?;
+    let lines = Cell::new(0);
+    let counted = engine.find_in_stderr(|line| {
+        let parsed: Value = serde_json::from_str(line).ok()?;
+        if parsed["backend"] != "probe" || !line.contains("was refused") {
+            return None;
+        }
+        lines.set(lines.get() + 1);
+        // Of the first call.
+        line.contains("refused too much").then_some(parsed)
+    });
+    let last = counted.await?;
+    ensure!(last["refused"] == 200, "{last:#}");
+    assert_eq!(lines.get(), 11);
+    engine.kill().await
 }

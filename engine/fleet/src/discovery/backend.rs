@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -49,6 +50,22 @@ impl Snapshot {
                     instance.environment = Some(environment.clone());
                     self.instances.push(instance);
                 }
+            }
+        }
+    }
+
+    /// Keeps the first instance of each id. The others cannot be nodes: which of them was shown would
+    /// be chance.
+    pub(super) fn drop_repeated(&mut self) {
+        let mut ids = BTreeSet::new();
+        let instances = std::mem::take(&mut self.instances);
+        for instance in instances {
+            match ids.insert(instance.id.clone()) {
+                true => self.instances.push(instance),
+                false => self.invalid.push(InvalidInstance {
+                    id: instance.id.to_string(),
+                    reason: "another instance of the answer has the same id".to_owned(),
+                }),
             }
         }
     }

@@ -340,6 +340,26 @@ async fn a_change_of_the_last_error_or_of_a_count_is_announced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_instances_with_one_id_the_first_is_shown_and_the_others_are_counted() {
+    let fixture = start(None);
+    let mut found = snapshot("1", &["a", "b", "a", "a"]);
+    for (number, instance) in found.instances.iter_mut().enumerate() {
+        instance.control_url = Some(format!("http://host-{number}:1"));
+    }
+    fixture.changed_by(Ok(found)).await;
+    assert_eq!(fixture.ids(), ["a", "b"]);
+    let first = fixture.source.instances().remove(0);
+    assert_eq!(first.control_url.as_deref(), Some("http://host-0:1"));
+    let state = fixture.source.state();
+    assert_eq!((state.instances, state.invalid), (2, 2));
+    let example = state.invalid_example.expect("one");
+    assert!(
+        example.contains('a') && example.contains("same id"),
+        "{example}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn errors_without_an_end_are_announced_once_a_second_at_most_and_the_last_one_is() {
     let fixture = start(None);
     fixture.changed_by(Ok(snapshot("1", &["a"]))).await;

@@ -214,6 +214,7 @@ impl WatchedSource {
         if let Some(environment) = &self.inner.options.environment {
             snapshot.limit_to(environment);
         }
+        snapshot.drop_repeated();
         let before = self.look();
         let now = self.inner.clock.instant();
         let applied = self.view().apply(snapshot, now);

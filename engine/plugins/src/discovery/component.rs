@@ -21,6 +21,7 @@ use super::error::{BackendError, SettingsError};
 use super::instance::BackendInstance;
 use super::origin::Origin;
 use super::outgoing::Outgoing;
+use super::refusals::Refusals;
 use super::resolver::{Resolver, SystemResolver};
 use super::secret_source::SecretSource;
 use super::secrets::Secrets;
@@ -152,6 +153,7 @@ impl BackendComponent {
             resolver: settings.resolver,
             connections: Arc::new(Semaphore::new(limits.connections)),
             limits,
+            refusals: Refusals::default(),
         });
         let context = Arc::clone(&inner.context);
         let started = BackendInstance::start(context, &inner.program, outgoing);
@@ -229,6 +231,7 @@ async fn describe(
         resolver: Arc::new(SystemResolver),
         connections: Arc::new(Semaphore::new(0)),
         limits,
+        refusals: Refusals::default(),
     });
     let instance = BackendInstance::start(Arc::clone(context), program, outgoing);
     instance.await?.describe().await

@@ -87,11 +87,13 @@ impl BackendState {
         if self.outgoing.allows_name(name) {
             return Ok(());
         }
-        let backend = &*self.outgoing.name;
-        warn!(
-            backend,
-            "the discovery backend was refused to resolve a name that its configuration does not hold"
-        );
+        if self.outgoing.refusals.count() {
+            let backend = &*self.outgoing.name;
+            warn!(
+                backend,
+                "the discovery backend was refused to resolve a name that its configuration does not hold"
+            );
+        }
         let text = "the configuration does not allow this name to be resolved: add it to names";
         Err(types::Error::Denied(text.to_owned()))
     }

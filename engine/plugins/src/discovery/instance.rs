@@ -15,6 +15,7 @@ use super::context::DiscoveryContext;
 use super::error::BackendError;
 use super::limits::BackendLimits;
 use super::outgoing::Outgoing;
+use super::refusals::RefusalsOfCall;
 use super::state::{BackendState, begin_call, explain, new_store};
 
 /// A running instance of a discovery backend. It takes one call at a time, so a watch that waits
@@ -178,6 +179,8 @@ impl BackendInstance {
             if let Err(error) = begin_call(&mut running.store, &limits) {
                 return Err(BackendError::NoRoom(format!("{error:#}")));
             }
+            let outgoing = Arc::clone(&running.store.data().outgoing);
+            let _refusals = RefusalsOfCall::begin(outgoing);
             match timeout(within, call(&mut running)).await {
                 Ok(Ok(returned)) => Ok((running, returned)),
                 Ok(Err(error)) => {

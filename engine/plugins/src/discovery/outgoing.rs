@@ -18,6 +18,7 @@ use super::connection::{Connection, StandIn, connect, explain};
 use super::limited_body::LimitedBody;
 use super::limits::BackendLimits;
 use super::origin::Origin;
+use super::refusals::Refusals;
 use super::resolver::Resolver;
 use super::secrets::Secrets;
 use super::tls::Tls;
@@ -46,6 +47,7 @@ pub(super) struct Outgoing {
     pub(super) secrets: Secrets,
     pub(super) resolver: Arc<dyn Resolver>,
     pub(super) limits: BackendLimits,
+    pub(super) refusals: Refusals,
     /// One permit for each connection.
     pub(super) connections: Arc<Semaphore>,
 }
@@ -124,14 +126,16 @@ impl Outgoing {
         match origin {
             Some(origin) if method != Method::CONNECT && method != Method::TRACE => Ok(origin),
             _ => {
-                // Not the path: it may hold what is secret elsewhere.
-                let scheme = uri.scheme_str().unwrap_or_default();
-                let target = uri.authority().map_or("", |authority| authority.as_str());
-                warn!(
-                    backend = &*self.name,
-                    %method, scheme, target,
-                    "the discovery backend was refused a request to a host that its configuration does not name"
-                );
+                if self.refusals.count() {
+                    // Not the path: it may hold what is secret elsewhere.
+                    let scheme = uri.scheme_str().unwrap_or_default();
+                    let target = uri.authority().map_or("", |authority| authority.as_str());
+                    warn!(
+                        backend = &*self.name,
+                        %method, scheme, target,
+                        "the discovery backend was refused a request to a host that its configuration does not name"
+                    );
+                }
                 Err(Error::HttpRequestDenied)
             }
         }
@@ -139,11 +143,13 @@ impl Outgoing {
 
     fn note_failure(&self, origin: &Origin, error: &Error) {
         if matches!(error, Error::DestinationIpProhibited) {
-            warn!(
-                backend = &*self.name,
-                %origin,
-                "the name of the registry leads to an address of this machine or of its link; the discovery backend was refused the request"
-            );
+            if self.refusals.count() {
+                warn!(
+                    backend = &*self.name,
+                    %origin,
+                    "the name of the registry leads to an address of this machine or of its link; the discovery backend was refused the request"
+                );
+            }
         } else {
             debug!(backend = &*self.name, %origin, %error, "cannot connect to the registry");
         }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
 use hotswap_plugins::discovery::{
     BackendSettings, DnsOptions, DnsResolver, RegistryError, Resolver as _,
 };
 
-use crate::dns_server::{DnsAnswer, DnsServer, a, srv};
+use crate::dns_server::{DnsAnswer, DnsServer, a, aaaa, srv};
 use crate::fixture::{act, registry_error, start};
 
 const NAME: &str = "_node._tcp.example.com";
@@ -84,6 +85,54 @@ async fn a_name_without_records_is_told_from_a_server_that_does_not_say() {
             assert!(text.contains(part), "{answer:?}: {text}");
         }
     }
+}
+
+/// Who takes the half for the whole loses all nodes of the other family.
+#[tokio::test]
+async fn half_an_answer_is_an_error() {
+    let server = DnsServer::start().await;
+    let both = || vec![a("10.0.0.1"), aaaa("fd00::1")];
+    for failing in [RecordType::A, RecordType::AAAA] {
+        let records = vec![srv(5001, "a.example.com.")];
+        server.answer("_node._tcp.example.com.", DnsAnswer::Records(records, 60));
+        let answer = DnsAnswer::But(failing, ResponseCode::ServFail, both());
+        server.answer("a.example.com.", answer);
+        let resolver = resolver(&server, Duration::from_millis(1));
+        let error = resolver.records("a.example.com").await.expect_err("half");
+        assert!(
+            error.to_string().contains("do not say"),
+            "{failing} {error}"
+        );
+        let error = resolver.srv(NAME).await.expect_err("half");
+        assert!(
+            error.to_string().contains("do not say"),
+            "{failing} {error}"
+        );
+        // To connect to a registry, one family suffices.
+        let found = resolver.addresses("a.example.com").await.expect("some");
+        assert_eq!(found.len(), 1, "{found:?}");
+        // One that has none of a family says so.
+        let answer = DnsAnswer::But(failing, ResponseCode::NoError, both());
+        server.answer("a.example.com.", answer);
+        let found = resolver.records("a.example.com").await.expect("an answer");
+        assert_eq!(found.len(), 1, "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn addresses_are_sorted_and_those_of_ipv4_come_first() {
+    let server = DnsServer::start().await;
+    let addresses = vec![
+        aaaa("fd00::2"),
+        a("10.0.0.10"),
+        aaaa("fd00::1"),
+        a("10.0.0.9"),
+    ];
+    server.answer("a.example.com.", DnsAnswer::Records(addresses, 60));
+    let resolver = resolver(&server, Duration::from_secs(60));
+    let found = resolver.records("a.example.com").await.expect("found");
+    let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(found, ["10.0.0.9", "10.0.0.10", "fd00::1", "fd00::2"]);
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use hickory_proto::op::{Message, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::{A, SRV};
-use hickory_proto::rr::{Name, RData, Record};
+use hickory_proto::rr::rdata::{A, AAAA, SRV};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::net::UdpSocket;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -14,6 +14,8 @@ use tokio_util::task::AbortOnDropHandle;
 #[derive(Debug, Clone)]
 pub enum DnsAnswer {
     Records(Vec<RData>, u32),
+    /// These records for questions of other types, and this code for those of one.
+    But(RecordType, ResponseCode, Vec<RData>),
     Code(ResponseCode),
     Garbage,
     Silence,
@@ -64,6 +66,10 @@ pub fn a(address: &str) -> RData {
     RData::A(A(address.parse().expect("an address")))
 }
 
+pub fn aaaa(address: &str) -> RData {
+    RData::AAAA(AAAA(address.parse().expect("an address")))
+}
+
 async fn serve(socket: UdpSocket, zone: Zone, asked: Arc<Mutex<Vec<String>>>) {
     let mut buffer = [0; 4096];
     while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
@@ -81,6 +87,16 @@ async fn serve(socket: UdpSocket, zone: Zone, asked: Arc<Mutex<Vec<String>>>) {
                 for data in records {
                     if data.record_type() == query.query_type() {
                         answer.add_answer(Record::from_rdata(query.name().clone(), ttl, data));
+                    }
+                }
+            }
+            Some(DnsAnswer::But(kind, code, _)) if kind == query.query_type() => {
+                answer.metadata.response_code = code;
+            }
+            Some(DnsAnswer::But(_, _, records)) => {
+                for data in records {
+                    if data.record_type() == query.query_type() {
+                        answer.add_answer(Record::from_rdata(query.name().clone(), 60, data));
                     }
                 }
             }

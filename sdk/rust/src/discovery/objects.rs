@@ -11,6 +11,16 @@ use crate::Span;
 /// HTTP's "Gone": the API server no longer has the changes since a version.
 const GONE: u16 = 410;
 
+/// Objects of one answer to a list. API servers need much memory for a large one, and a component may
+/// not take it.
+const PAGE: u32 = 500;
+
+/// Pages of a list. A server that never ends it makes no sense.
+const MAX_PAGES: u32 = 2000;
+
+/// How often a list that expires while it is read is begun anew.
+const MAX_BEGINNINGS: u32 = 3;
+
 /// Asks for lists of which only the metadata is wanted.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
@@ -34,7 +44,7 @@ pub struct ObjectMetadata {
 }
 
 /// The objects at `path`, such as `/api/v1/namespaces/default/services`, with a `labelSelector` or
-/// without.
+/// without. Asks for them page by page, and begins anew if the server no longer has the next page.
 ///
 /// ```
 /// use hotswap_sdk::Span;
@@ -190,6 +200,9 @@ struct RawList<T> {
 #[serde(rename_all = "camelCase", default)]
 struct ListMetadata {
     resource_version: String,
+    /// Stands for the next page of a list. Empty on the last one.
+    #[serde(rename = "continue", deserialize_with = "or_default")]
+    next: String,
 }
 
 /// An object of which only the metadata was asked for.
@@ -230,14 +243,48 @@ fn list<T: DeserializeOwned>(
     path: &Path,
     accept: &str,
 ) -> Result<ObjectList<T>, Error> {
-    let answer = servers.ask(context, Method::Get, &path.to_string(), |request| {
-        request.header("accept", accept)
-    })?;
-    let list: RawList<T> = checked(answer)?.json()?;
-    Ok(ObjectList {
-        items: list.items,
-        version: list.metadata.resource_version,
-    })
+    for _ in 0..MAX_BEGINNINGS {
+        if let Some(list) = list_pages(context, servers, path, accept)? {
+            return Ok(list);
+        }
+    }
+    let text = "the list of the API server expired each time before it was read to its end";
+    Err(Error::Unavailable(text.to_owned()))
+}
+
+/// All pages of a list; `None` if the server no longer has the next one.
+fn list_pages<T: DeserializeOwned>(
+    context: &Context,
+    servers: &mut Endpoints,
+    path: &Path,
+    accept: &str,
+) -> Result<Option<ObjectList<T>>, Error> {
+    let path = path.clone().query("limit", PAGE);
+    let mut whole: Option<ObjectList<T>> = None;
+    let mut next = String::new();
+    for _ in 0..MAX_PAGES {
+        let page = path.clone().query_if_set("continue", &next).to_string();
+        let answer = servers.ask(context, Method::Get, &page, |request| {
+            request.header("accept", accept)
+        })?;
+        if whole.is_some() && answer.status() == GONE {
+            return Ok(None);
+        }
+        let page: RawList<T> = checked(answer)?.json()?;
+        // All pages are of one version. Where they are not, changes after the first one are seen by
+        // a watch from there.
+        let list = whole.get_or_insert_with(|| ObjectList {
+            items: Vec::new(),
+            version: page.metadata.resource_version,
+        });
+        list.items.extend(page.items);
+        next = page.metadata.next;
+        if next.is_empty() {
+            return Ok(whole);
+        }
+    }
+    let text = "the list of the API server has no end";
+    Err(Error::Protocol(text.to_owned()))
 }
 
 /// An answer with status 2xx, or what the API server says instead.

@@ -89,6 +89,15 @@ impl Backend for Probe {
                 }
                 String::new()
             }
+            // So many requests, and as many names.
+            "refused" => {
+                let count: u32 = argument.parse().map_err(|_| Error::NotFound)?;
+                for _ in 0..count {
+                    let _ = context.get("http://other.invalid/").send();
+                    let _ = context.addresses("other.invalid");
+                }
+                String::new()
+            }
             "resolve" => context.addresses(argument)?.join(" "),
             "srv" => {
                 let records = context.srv(argument)?.into_iter().map(|record| {

@@ -1,12 +1,19 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::stand_ins::{Fault, Relay};
 use super::{ContractCheck, Subject};
 use crate::discovery::bindings::hotswap::discovery::types::{
     Error as RegistryError, Health, HealthCheck, Instance, Registration,
 };
+use crate::discovery::component::BackendSettings;
+use crate::discovery::connection::StandIn;
 use crate::discovery::error::BackendError;
 use crate::discovery::instance::BackendInstance;
 use crate::discovery::registration::registration;
+
+/// How a server says that it cannot take a request. Some words are also those of other answers.
+const FAULT: Fault = Fault::Answers(500, "no leader to check this service");
 
 /// The time to live of the instance. Longer than the checks take.
 const TTL: Duration = Duration::from_secs(60);
@@ -16,12 +23,16 @@ const APPEARS: &str = "a watch that waits sees a registered instance in time, wh
 const REPLACES: &str = "registering an id again replaces the instance";
 const REPORTS: &str = "reported health is seen in time";
 const UNKNOWN: &str = "a heartbeat for an instance that is not registered is not-found";
+const INCAPABLE: &str = "status 500 to a heartbeat is unavailable";
+const REFUSING: &str = "status 500 to register and deregister is unavailable";
 const DISAPPEARS: &str = "a deregistered instance is gone in time";
 const TWICE: &str = "deregistering what is not registered succeeds";
 
 impl Subject<'_> {
     pub(super) async fn check_registering(&self) -> Vec<ContractCheck> {
-        let rules = [APPEARS, REPLACES, REPORTS, UNKNOWN, DISAPPEARS, TWICE];
+        let rules = [
+            APPEARS, REPLACES, REPORTS, UNKNOWN, INCAPABLE, REFUSING, DISAPPEARS, TWICE,
+        ];
         let skip = |reason: &str| {
             let skipped = rules.map(|rule| ContractCheck::skipped(rule, reason));
             Vec::from(skipped)
@@ -44,6 +55,8 @@ impl Subject<'_> {
             checks.push(ContractCheck::new(REPORTS, trial.reports().await));
         }
         checks.push(ContractCheck::new(UNKNOWN, trial.unknown().await));
+        checks.push(ContractCheck::new(INCAPABLE, trial.incapable().await));
+        checks.push(ContractCheck::new(REFUSING, trial.refusing().await));
         checks.push(ContractCheck::new(DISAPPEARS, trial.disappears().await));
         checks.push(ContractCheck::new(TWICE, trial.deregister().await));
         checks
@@ -141,6 +154,39 @@ impl<'a> Trial<'a> {
         }
     }
 
+    /// What a server that fails says of an instance is nothing. Who took it for a lost registration
+    /// would register again and again.
+    async fn incapable(&mut self) -> Result<(), String> {
+        let (mut writer, relay) = self.relayed().await?;
+        let registered = writer.register(self.registration.clone()).await;
+        registered.map_err(|error| format!("register failed: {error}"))?;
+        relay.set(Some(FAULT));
+        let Registration { service, id, .. } = self.registration.clone();
+        let reported = writer.heartbeat(service, id, Health::Passing).await;
+        check_unavailable(reported)
+    }
+
+    async fn refusing(&mut self) -> Result<(), String> {
+        let (mut writer, relay) = self.relayed().await?;
+        relay.set(Some(FAULT));
+        let registered = writer.register(self.registration.clone()).await;
+        check_unavailable(registered).map_err(|reason| format!("register: {reason}"))?;
+        let Registration { service, id, .. } = self.registration.clone();
+        let deregistered = writer.deregister(service, id).await;
+        check_unavailable(deregistered).map_err(|reason| format!("deregister: {reason}"))
+    }
+
+    /// An instance that reaches the registry until it is told to fail.
+    async fn relayed(&self) -> Result<(BackendInstance, Arc<Relay>), String> {
+        let settings = self.subject.settings;
+        let relay = Arc::new(Relay::new(settings.clone()));
+        let settings = BackendSettings {
+            stand_in: Some(Arc::clone(&relay) as Arc<dyn StandIn>),
+            ..settings.clone()
+        };
+        Ok((self.subject.start_with(settings).await?, relay))
+    }
+
     async fn disappears(&mut self) -> Result<(), String> {
         self.deregister().await?;
         self.until("it is gone", |found| found.is_none())
@@ -191,6 +237,13 @@ impl<'a> Trial<'a> {
             .instances
             .into_iter()
             .find(|instance| instance.id == id))
+    }
+}
+
+fn check_unavailable(done: Result<(), BackendError>) -> Result<(), String> {
+    match done {
+        Err(BackendError::Registry(RegistryError::Unavailable(_))) => Ok(()),
+        other => Err(format!("it came to {other:?}")),
     }
 }
 

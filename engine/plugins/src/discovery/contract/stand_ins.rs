@@ -1,15 +1,22 @@
 use std::io;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, copy_bidirectional, duplex};
 
-use crate::discovery::connection::StandIn;
+use crate::discovery::component::BackendSettings;
+use crate::discovery::connection::{StandIn, connect};
 use crate::discovery::origin::Origin;
 use crate::discovery::resolver::{Resolver, SrvRecord};
+use crate::discovery::tls::Tls;
 
 /// Bytes that a connection holds.
 const BUFFER: usize = 64 << 10;
+
+/// How long a connection to the registry itself may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How a server misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +44,48 @@ impl StandIn for Fault {
         }
         let (client, server) = duplex(BUFFER);
         tokio::spawn(serve(*self, server));
+        Ok(client)
+    }
+}
+
+/// The registry itself, until it is told to misbehave.
+pub(super) struct Relay {
+    settings: BackendSettings,
+    tls: Arc<Tls>,
+    fault: Mutex<Option<Fault>>,
+}
+
+impl Relay {
+    pub(super) fn new(settings: BackendSettings) -> Self {
+        Self {
+            tls: Arc::new(Tls::new(settings.tls.clone())),
+            settings,
+            fault: Mutex::new(None),
+        }
+    }
+
+    /// From now on each new connection is served like this; by the registry, if there is no fault.
+    pub(super) fn set(&self, fault: Option<Fault>) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+}
+
+impl StandIn for Relay {
+    fn connect(&self, origin: &Origin) -> io::Result<DuplexStream> {
+        let fault = *self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fault) = fault {
+            return fault.connect(origin);
+        }
+        let (client, mut server) = duplex(BUFFER);
+        let (origin, tls) = (origin.clone(), Arc::clone(&self.tls));
+        let resolver = Arc::clone(&self.settings.resolver);
+        tokio::spawn(async move {
+            let registry = connect(&origin, resolver.as_ref(), &tls, CONNECT_TIMEOUT);
+            // Without one the client sees a connection that was closed.
+            if let Ok(mut registry) = registry.await {
+                let _ = copy_bidirectional(&mut server, &mut registry).await;
+            }
+        });
         Ok(client)
     }
 }
