@@ -14,6 +14,7 @@
 //! - [`SilentServer`]: a server that never answers.
 //! - [`PrometheusServer`]: a real Prometheus.
 //! - [`RegistryServer`]: a real Consul or etcd.
+//! - [`DiscoveryServer`]: any of the registries in which nodes are found.
 //! - [`RedisServer`]: a real Redis or Valkey.
 //! - [`WatchedServers`]: some of those, and the sentinels that watch them.
 //! - [`BucketServer`]: a real server with the interface of Amazon S3.
@@ -33,6 +34,7 @@ mod bucket_server;
 mod child_process;
 mod cluster;
 mod crashing_journal;
+mod discovery_server;
 mod event_stream;
 /// The servers that Go builds.
 pub mod go_program;
@@ -43,6 +45,8 @@ mod installation;
 mod intercepted_journal;
 mod journal_outline;
 mod kube_apiserver;
+/// What the controllers of Kubernetes write for nodes.
+pub mod kube_objects;
 /// The versions of Kubernetes on which the chart is tested.
 pub mod kubernetes_version;
 mod leaseless_journal;
@@ -78,6 +82,7 @@ pub use bucket_server::BucketServer;
 pub use child_process::{ChildProcess, ProcessExit};
 pub use cluster::{Cluster, EngineResources, NODE_TOKEN, unreachable_registration, wait_for_end};
 pub use crashing_journal::{CrashPoint, CrashTiming, CrashingJournal};
+pub use discovery_server::DiscoveryServer;
 pub use event_stream::{EventStream, StreamedItem};
 pub use header::sample_header;
 pub use host_address::host_address;

@@ -237,6 +237,11 @@ impl Fixture {
         member.map(|member| member.health)
     }
 
+    async fn until_health(&self, id: &NodeId, health: Health) -> Result<()> {
+        let what = format!("{id} is {health:?}");
+        until(&what, || self.health(id) == Some(health)).await
+    }
+
     /// Why an instance was not taken as a node, once it was asked.
     async fn failure(&self, id: &str) -> Result<String> {
         let id: NodeId = id.parse()?;
@@ -272,10 +277,7 @@ async fn nodes_that_only_a_registry_knows_are_deployed_to_and_repaired() -> Resu
     let mut fixture = Fixture::start(LOOPBACK).await?;
     for id in ["a", "b"] {
         let node = fixture.add_node(id).await?;
-        until("it is passing", || {
-            fixture.health(&node) == Some(Health::Passing)
-        })
-        .await?;
+        fixture.until_health(&node, Health::Passing).await?;
         until("it is ready", || fixture.is_ready(&node)).await?;
         let member = fixture.cluster.engine.registry.member(&node);
         let member = member.context("it is registered")?;
@@ -309,11 +311,7 @@ async fn nodes_that_only_a_registry_knows_are_deployed_to_and_repaired() -> Resu
 async fn a_node_that_its_registry_forgets_takes_part_until_it_does_not_answer() -> Result<()> {
     let mut fixture = Fixture::start(LOOPBACK).await?;
     let node = fixture.add_node("a").await?;
-    let has = async |fixture: &Fixture, health| {
-        let what = format!("{health:?}");
-        until(&what, || fixture.health(&node) == Some(health)).await
-    };
-    has(&fixture, Health::Passing).await?;
+    fixture.until_health(&node, Health::Passing).await?;
     fixture.list.remove(&node);
     let direct = ("direct", json!({}));
     let cluster = &fixture.cluster;
@@ -321,10 +319,10 @@ async fn a_node_that_its_registry_forgets_takes_part_until_it_does_not_answer() 
     assert_eq!(fixture.health(&node), Some(Health::Passing));
     let running = fixture.cluster.nodes.remove(&node).context("it runs")?;
     running.shutdown().await;
-    has(&fixture, Health::Critical).await?;
+    fixture.until_health(&node, Health::Critical).await?;
     assert!(fixture.cluster.resources.fleet.has_stopped(&node));
     fixture.add_node("a").await?;
-    has(&fixture, Health::Passing).await?;
+    fixture.until_health(&node, Health::Passing).await?;
     assert!(!fixture.cluster.resources.fleet.has_stopped(&node));
     fixture.cluster.shutdown().await;
     Ok(())
@@ -346,10 +344,7 @@ async fn a_node_that_is_listed_again_while_its_last_question_runs_is_asked() -> 
     fixture.list.remove(&node);
     hanging.holds(before + 1).await?;
     fixture.list_node(&node)?;
-    until("it is passing", || {
-        fixture.health(&node) == Some(Health::Passing)
-    })
-    .await?;
+    fixture.until_health(&node, Health::Passing).await?;
     fixture.cluster.shutdown().await;
     Ok(())
 }
@@ -365,10 +360,7 @@ async fn a_node_that_joins_does_not_wait_for_many_that_do_not_answer() -> Result
     // As many as are tried again at the same time.
     hanging.holds(32).await?;
     let node = fixture.add_node("a").await?;
-    until("it is passing", || {
-        fixture.health(&node) == Some(Health::Passing)
-    })
-    .await?;
+    fixture.until_health(&node, Health::Passing).await?;
     fixture.cluster.shutdown().await;
     Ok(())
 }
@@ -381,10 +373,7 @@ async fn a_restarted_node_proves_again_who_it_is_and_is_asked_at_its_new_address
         let member = fixture.cluster.engine.registry.member(&node);
         member.and_then(|member| member.boot)
     };
-    until("it is passing", || {
-        fixture.health(&node) == Some(Health::Passing)
-    })
-    .await?;
+    fixture.until_health(&node, Health::Passing).await?;
     let first = boot(&fixture);
     let running = fixture.cluster.nodes.remove(&node).context("it runs")?;
     running.shutdown().await;
@@ -514,10 +503,7 @@ async fn where_no_node_can_be_used_a_deployment_says_what_is_wrong_with_the_sour
 async fn while_a_registry_fails_for_too_long_only_rollbacks_begin() -> Result<()> {
     let mut fixture = Fixture::start(LOOPBACK).await?;
     let node = fixture.add_node("a").await?;
-    until("it is passing", || {
-        fixture.health(&node) == Some(Health::Passing)
-    })
-    .await?;
+    fixture.until_health(&node, Health::Passing).await?;
     let cluster = &fixture.cluster;
     let direct = || ("direct", json!({}));
     cluster.roll_out(("hello", "1.0.0"), "qa", direct()).await?;

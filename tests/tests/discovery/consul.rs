@@ -244,17 +244,8 @@ async fn consul_asks_an_instance_with_an_http_check_itself() -> Result<()> {
         ..registration("node-1")
     };
     instance.register(registration).await?;
-    let has = |health: Health| {
-        let watched = &watched;
-        move |_: &hotswap_fleet::discovery::WatchedSource| {
-            let found = watched.get("node-1");
-            found.is_some_and(|found| found.health == health)
-        }
-    };
-    watched.until("it is passing", has(Health::Passing)).await?;
+    watched.until_health("node-1", Health::Passing).await?;
     drop(server);
-    watched
-        .until("it is critical", has(Health::Critical))
-        .await?;
+    watched.until_health("node-1", Health::Critical).await?;
     Ok(())
 }

@@ -2,9 +2,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use hotswap_common::Secret;
-use hotswap_core::SystemClock;
+use hotswap_core::{Health, SystemClock};
 use hotswap_fleet::discovery::{
     Discovery as _, Error, Instance, Prober, WatchOptions, WatchedSource,
 };
@@ -13,6 +13,8 @@ use hotswap_plugins::discovery::{
     InstanceHealth, Registration, TlsFiles,
 };
 use hotswap_runner::discovery::{ComponentBackend, Registrar, RegistrarOptions};
+pub use hotswap_tests::DiscoveryServer as Server;
+pub use hotswap_tests::kube_objects::{SERVICE, discovery_rules as rules};
 use hotswap_tests::{
     KubeApiServer, NameServer, RegistryKind, RegistryServer, shared_discovery_host,
 };
@@ -35,21 +37,11 @@ const NODE_TTL: Duration = Duration::from_secs(30);
 /// The shortest time to live. That of the records counts.
 const MIN_TTL: Duration = Duration::from_millis(100);
 
-/// The service of the tests.
-pub const SERVICE: &str = "hotswap-node";
-
 /// A registry, and the component for it.
 pub struct Fixture {
     pub server: Server,
     component: BackendComponent,
     settings: BackendSettings,
-}
-
-/// A registry of a test.
-pub enum Server {
-    Registry(Box<RegistryServer>),
-    Kubernetes(Box<KubeApiServer>),
-    Dns(Box<NameServer>),
 }
 
 /// A source that watches.
@@ -249,50 +241,6 @@ impl Kept {
     }
 }
 
-impl Server {
-    pub async fn kill(&mut self) -> Result<()> {
-        match self {
-            Self::Registry(server) => server.kill().await,
-            Self::Kubernetes(server) => server.kill().await,
-            Self::Dns(server) => server.kill().await,
-        }
-    }
-
-    pub async fn restart(&mut self) -> Result<()> {
-        match self {
-            Self::Registry(server) => server.restart().await,
-            Self::Kubernetes(server) => server.restart().await,
-            Self::Dns(server) => server.restart().await,
-        }
-    }
-
-    /// Starts it again without its data, where it has kept some.
-    pub async fn restart_empty(&mut self) -> Result<()> {
-        match self {
-            Self::Registry(server) => server.restart_empty().await,
-            Self::Kubernetes(server) => server.restart_empty().await,
-            Self::Dns(_) => bail!("it keeps its data"),
-        }
-    }
-
-    pub fn url(&self) -> String {
-        match self {
-            Self::Registry(server) => server.url(),
-            Self::Kubernetes(server) => server.url(),
-            Self::Dns(server) => server.addr(),
-        }
-    }
-
-    /// Sends it a request as its administrator.
-    pub async fn request(&self, method: &str, path: &str, body: &str) -> Result<String> {
-        match self {
-            Self::Registry(server) => server.request(method, path, body).await,
-            Self::Kubernetes(server) => Ok(server.request(method, path, body).await?.to_string()),
-            Self::Dns(_) => bail!("a name server takes no requests"),
-        }
-    }
-}
-
 impl Watched {
     /// Has a source watch until this is dropped.
     pub fn run(source: WatchedSource, backend: ComponentBackend) -> Self {
@@ -328,6 +276,12 @@ impl Watched {
             .await
     }
 
+    /// Waits until the registry says this of the health of an instance. Returns how long that took.
+    pub async fn until_health(&self, id: &str, health: Health) -> Result<Duration> {
+        let has_it = |_: &WatchedSource| self.get(id).is_some_and(|found| found.health == health);
+        self.until(&format!("{id} is {health:?}"), has_it).await
+    }
+
     pub fn ids(&self) -> Vec<String> {
         let instances = self.source.instances();
         instances.iter().map(|it| it.id.to_string()).collect()
@@ -337,15 +291,6 @@ impl Watched {
         let mut instances = self.source.instances().into_iter();
         instances.find(|instance| instance.id.as_str() == id)
     }
-}
-
-/// What a service account must be allowed to find nodes with their labels.
-pub fn rules() -> Value {
-    json!([
-        { "apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"],
-          "verbs": ["list", "watch"] },
-        { "apiGroups": [""], "resources": ["pods"], "verbs": ["list"] },
-    ])
 }
 
 /// A node, as it would register.

@@ -1,21 +1,16 @@
 //! Discovery through real registries: a Consul, an etcd, a Kubernetes or a name server that each
-//! test starts for itself.
+//! test starts for itself. `registry_rollouts` rolls out to nodes that are found there.
 
 mod consul;
 mod contract;
 mod crashes;
 mod dns;
 mod etcd;
-mod example;
 mod fixture;
-mod found;
-mod http_checks;
 mod kubernetes;
 mod logged;
 mod program;
-mod rollouts;
 mod slow_name_server;
 mod slow_proxy;
-mod source_feed;
 mod suite;
 mod writer;

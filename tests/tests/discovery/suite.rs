@@ -61,13 +61,7 @@ pub async fn an_instance_is_found_changes_its_health_and_is_gone(fixture: Fixtur
         (InstanceHealth::Passing, Health::Passing),
     ] {
         writer.report("node-2", health).await?;
-        let latency = watched
-            .until("its health changes", |_| {
-                watched
-                    .get("node-2")
-                    .is_some_and(|found| found.health == expected)
-            })
-            .await?;
+        let latency = watched.until_health("node-2", expected).await?;
         ensure!(
             latency < LATENCY,
             "a change of health was seen after {latency:?}"
@@ -188,19 +182,11 @@ pub async fn a_registration_is_kept_where_endpoints_hang(mut fixture: Fixture) -
     fixture.go_through(&[silent.addr(), used.addr, spare.addr])?;
     let (health, reported) = watch::channel(InstanceHealth::Passing);
     let kept = fixture.keep_as_a_node("node-1", reported);
-    let has = |health: Health| {
-        let watched = &watched;
-        move |_: &hotswap_fleet::discovery::WatchedSource| {
-            let found = watched.get("node-1");
-            found.is_some_and(|found| found.health == health)
-        }
-    };
-    watched.until("it is passing", has(Health::Passing)).await?;
+    watched.until_health("node-1", Health::Passing).await?;
     used.freeze();
     health.send_replace(InstanceHealth::Warning);
-    watched
-        .until("it is heard through the spare one", has(Health::Warning))
-        .await?;
+    // It is heard through the spare one.
+    watched.until_health("node-1", Health::Warning).await?;
     ensure!(
         !kept.failure.has_changed()?,
         "it failed: {:?}",

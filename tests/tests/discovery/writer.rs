@@ -1,14 +1,9 @@
 use anyhow::Result;
 use hotswap_plugins::discovery::{BackendInstance, InstanceHealth};
 use hotswap_tests::KubeApiServer;
-use serde_json::{Value, json};
+use hotswap_tests::kube_objects::{Endpoint, PODS, SERVICE, SLICES, pod, slice};
 
-use crate::fixture::{SERVICE, registration};
-
-/// Where the EndpointSlices are.
-pub const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
-/// Where the pods are.
-pub const PODS: &str = "/api/v1/namespaces/default/pods";
+use crate::fixture::registration;
 
 /// Changes a registry as nodes do, or as Kubernetes' controllers do for them.
 pub enum Writer<'a> {
@@ -25,7 +20,7 @@ impl Writer<'_> {
             }
             Self::Kubernetes(server) => {
                 server.create(PODS, &pod(id)).await?;
-                let endpoint = Endpoint::registered(id, InstanceHealth::Passing);
+                let endpoint = endpoint(id, InstanceHealth::Passing);
                 server.create(SLICES, &slice(&endpoint)).await?;
                 Ok(())
             }
@@ -39,7 +34,7 @@ impl Writer<'_> {
                 Ok(instance.heartbeat(service, id, health).await?)
             }
             Self::Kubernetes(server) => {
-                let slice = slice(&Endpoint::registered(id, health)).to_string();
+                let slice = slice(&endpoint(id, health)).to_string();
                 let path = format!("{SLICES}/{id}");
                 server.request("PUT", &path, &slice).await.map(drop)
             }
@@ -62,59 +57,13 @@ impl Writer<'_> {
     }
 }
 
-/// What Kubernetes says of one pod.
-pub struct Endpoint<'a> {
-    pub id: &'a str,
-    pub address: String,
-    pub control: u16,
-    pub data: u16,
-    pub health: InstanceHealth,
-}
-
-impl<'a> Endpoint<'a> {
-    /// The same as [`registration`] says.
-    fn registered(id: &'a str, health: InstanceHealth) -> Self {
-        Self {
-            id,
-            address: "10.0.0.1".to_owned(),
-            control: 5001,
-            data: 8080,
-            health,
-        }
+/// The same as [`registration`] says.
+fn endpoint(id: &str, health: InstanceHealth) -> Endpoint<'_> {
+    Endpoint {
+        id,
+        address: "10.0.0.1".to_owned(),
+        control: 5001,
+        data: 8080,
+        health,
     }
-}
-
-/// A slice with one endpoint.
-pub fn slice(endpoint: &Endpoint<'_>) -> Value {
-    let id = endpoint.id;
-    let (ready, serving) = match endpoint.health {
-        InstanceHealth::Passing => (true, true),
-        InstanceHealth::Warning => (false, true),
-        InstanceHealth::Critical | InstanceHealth::Unknown => (false, false),
-    };
-    json!({
-        "metadata": { "name": id, "labels": { "kubernetes.io/service-name": SERVICE } },
-        "addressType": "IPv4",
-        "ports": [
-            { "name": "control", "port": endpoint.control },
-            { "name": "data", "port": endpoint.data },
-        ],
-        "endpoints": [{
-            "addresses": [endpoint.address], "zone": "eu",
-            "conditions": { "ready": ready, "serving": serving, "terminating": false },
-            "targetRef": { "kind": "Pod", "name": id, "namespace": "default" },
-        }],
-    })
-}
-
-/// A pod with the labels that [`registration`] has.
-pub fn pod(id: &str) -> Value {
-    json!({
-        "metadata": { "name": id, "labels": {
-            "environment": "production",
-            "hotswap.dev/tier": "edge",
-            "app.kubernetes.io/version": "0.1.0",
-        } },
-        "spec": { "containers": [{ "name": "node", "image": "hotswap" }] },
-    })
 }

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
+
 use super::stand_ins::{Fault, SilentNameServers};
 use super::{ContractCheck, Subject, kind_of};
 use crate::discovery::component::BackendSettings;
@@ -94,6 +96,10 @@ const CASES: [Case; 12] = [
 /// How long a watch of a faulty server waits.
 const WATCH_PATIENCE: Duration = Duration::from_millis(500);
 
+/// Faults that are checked at the same time. A server that is silent is waited for; most others need
+/// no time.
+const CONCURRENT: usize = 3;
+
 const SHAPES_RULE: &str = "JSON of any shape crashes nothing";
 const DNS_RULE: &str = "name servers that do not answer are unavailable";
 
@@ -104,21 +110,24 @@ impl Subject<'_> {
         let cursor = self.cursor().await;
         let cursor = cursor.as_deref();
         let has_origins = !self.settings.origins.is_empty();
-        for (rule, fault, expected) in CASES {
-            checks.push(match has_origins {
+        // Each is waited for, and none knows of the others.
+        let check_case = |(rule, fault, expected): Case| async move {
+            match has_origins {
                 true => ContractCheck::new(rule, self.check_fault(fault, cursor, expected).await),
                 false => ContractCheck::skipped(rule, "the backend sends no requests"),
-            });
-        }
-        if has_origins {
-            let mut shapes = Ok(());
-            for shape in SHAPES {
-                let kept = self
-                    .check_fault(Fault::Answers(200, shape), cursor, &[])
-                    .await;
-                shapes = shapes.and(kept.map_err(|reason| format!("{shape}: {reason}")));
             }
-            checks.push(ContractCheck::new(SHAPES_RULE, shapes));
+        };
+        let cases = stream::iter(CASES).map(check_case).buffered(CONCURRENT);
+        checks.extend(cases.collect::<Vec<_>>().await);
+        if has_origins {
+            let check_shape = |shape: &'static str| async move {
+                let fault = Fault::Answers(200, shape);
+                let kept = self.check_fault(fault, cursor, &[]).await;
+                kept.map_err(|reason| format!("{shape}: {reason}"))
+            };
+            let shapes = stream::iter(SHAPES).map(check_shape).buffered(CONCURRENT);
+            let shapes = shapes.collect::<Vec<_>>().await.into_iter();
+            checks.push(ContractCheck::new(SHAPES_RULE, shapes.collect()));
         }
         if !self.settings.names.is_empty() {
             let settings = BackendSettings {
@@ -159,14 +168,20 @@ impl Subject<'_> {
         cursor: Option<&str>,
         expected: &[&str],
     ) -> Result<(), String> {
-        let mut instance = self.start_with(settings.clone()).await?;
-        self.check_outcome(&mut instance, None, Duration::ZERO, expected)
-            .await?;
-        let Some(cursor) = cursor else { return Ok(()) };
-        let mut instance = self.start_with(settings).await?;
-        self.check_outcome(&mut instance, Some(cursor), WATCH_PATIENCE, expected)
-            .await
-            .map_err(|reason| format!("while it watches: {reason}"))
+        let list = async {
+            let mut instance = self.start_with(settings.clone()).await?;
+            self.check_outcome(&mut instance, None, Duration::ZERO, expected)
+                .await
+        };
+        let watch = async {
+            let Some(cursor) = cursor else { return Ok(()) };
+            let mut instance = self.start_with(settings.clone()).await?;
+            self.check_outcome(&mut instance, Some(cursor), WATCH_PATIENCE, expected)
+                .await
+                .map_err(|reason| format!("while it watches: {reason}"))
+        };
+        let (list, watch) = tokio::join!(list, watch);
+        list.and(watch)
     }
 
     async fn check_outcome(

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use hotswap_plugins::discovery::InstanceHealth;
+use hotswap_tests::kube_objects::{Endpoint, PODS, SERVICE, SLICES, discovery_rules, pod, slice};
 use hotswap_tests::{
-    Installation, KubeApiServer, NameServer, RegistryKind, RegistryServer, host_address,
+    DiscoveryServer, Installation, KubeApiServer, NameServer, RegistryKind, RegistryServer,
+    host_address,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::fixture::{SERVICE, Server, rules};
 use crate::source_feed::SourceFeed;
-use crate::writer::{Endpoint, PODS, SLICES, pod, slice};
 
 /// Time limit of each wait. Generous, because the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -43,7 +43,7 @@ pub enum FoundIn {
 
 /// A registry, and an installation whose nodes are found there.
 pub struct Found {
-    pub server: Server,
+    pub server: DiscoveryServer,
     pub installation: Installation,
     /// Where the nodes listen.
     ip: IpAddr,
@@ -107,7 +107,7 @@ impl Found {
         );
         Ok(Self {
             installation: Installation::start_found(ENVIRONMENT, nodes, POLICY, &table).await?,
-            server: Server::Registry(Box::new(server)),
+            server: DiscoveryServer::Registry(Box::new(server)),
             ip: "127.0.0.1".parse()?,
             registered: BTreeMap::new(),
             folder,
@@ -118,7 +118,7 @@ impl Found {
     async fn kubernetes(folder: TempDir) -> Result<Self> {
         let server = KubeApiServer::start().await?;
         let token = folder.path().join(TOKEN);
-        std::fs::write(&token, server.account("engine", &rules()).await?)?;
+        std::fs::write(&token, server.account("engine", &discovery_rules()).await?)?;
         let (url, authority, token) = (server.url(), server.authority(), token.display());
         let table = format!(
             "[[discovery]]\nname = \"main\"\nbackend = \"kubernetes\"\norigins = [\"{url}\"]\n\
@@ -130,7 +130,7 @@ impl Found {
         let started = Installation::start_discovered(ENVIRONMENT, ip, POLICY, &table);
         Ok(Self {
             installation: started.await?,
-            server: Server::Kubernetes(Box::new(server)),
+            server: DiscoveryServer::Kubernetes(Box::new(server)),
             ip,
             registered: BTreeMap::new(),
             folder,
@@ -150,7 +150,7 @@ impl Found {
         let started = Installation::start_discovered(ENVIRONMENT, ip, POLICY, &table);
         Ok(Self {
             installation: started.await?,
-            server: Server::Dns(Box::new(server)),
+            server: DiscoveryServer::Dns(Box::new(server)),
             ip,
             registered: BTreeMap::new(),
             folder,
@@ -160,37 +160,50 @@ impl Found {
     /// Starts a node, and registers it where it does not do that itself.
     pub async fn start_node(&mut self, id: &str) -> Result<()> {
         self.installation.start_node(id)?;
-        if matches!(self.server, Server::Registry(_)) {
+        if matches!(self.server, DiscoveryServer::Registry(_)) {
             return Ok(());
         }
         let ports = self.installation.node_ports(id).await?;
         let is_new = self.registered.insert(id.to_owned(), ports).is_none();
         match &mut self.server {
-            Server::Kubernetes(server) if is_new => {
+            DiscoveryServer::Kubernetes(server) if is_new => {
                 server.create(PODS, &pod(id)).await?;
                 let endpoint = endpoint(id, self.ip, ports, InstanceHealth::Passing);
                 server.create(SLICES, &slice(&endpoint)).await?;
                 Ok(())
             }
-            Server::Kubernetes(server) => {
+            DiscoveryServer::Kubernetes(server) => {
                 let endpoint = endpoint(id, self.ip, ports, InstanceHealth::Passing);
                 update_slice(server, &endpoint).await
             }
-            Server::Dns(server) => {
-                let records = self.registered.iter().map(|(id, (control, _))| {
-                    let ip = self.ip;
-                    format!("_{SERVICE}._tcp SRV 0 1 {control} {id}\n{id} A {ip}\n")
-                });
-                server.publish(records.collect()).await
-            }
-            Server::Registry(_) => Ok(()),
+            DiscoveryServer::Dns(_) => self.publish_nodes().await,
+            DiscoveryServer::Registry(_) => Ok(()),
+        }
+    }
+
+    /// Writes the nodes that the test has registered into the zone.
+    pub async fn publish_nodes(&mut self) -> Result<()> {
+        let ip = self.ip;
+        let records = self.registered.iter().map(|(id, (control, _))| {
+            format!("_{SERVICE}._tcp SRV 0 1 {control} {id}\n{id} A {ip}\n")
+        });
+        let records = records.collect();
+        self.publish(records).await
+    }
+
+    /// Replaces the records of the zone.
+    pub async fn publish(&mut self, records: String) -> Result<()> {
+        match &mut self.server {
+            DiscoveryServer::Dns(server) => server.publish(records).await,
+            _ => bail!("another registry"),
         }
     }
 
     /// Kills a node. Kubernetes notices that its pod has died.
     pub async fn kill_node(&mut self, id: &str) -> Result<()> {
         self.installation.kill_node(id).await?;
-        if let (Server::Kubernetes(server), Some(&ports)) = (&self.server, self.registered.get(id))
+        if let (DiscoveryServer::Kubernetes(server), Some(&ports)) =
+            (&self.server, self.registered.get(id))
         {
             let endpoint = endpoint(id, self.ip, ports, InstanceHealth::Critical);
             update_slice(server, &endpoint).await?;
@@ -203,12 +216,12 @@ impl Found {
     pub async fn ask_node_to_stop(&mut self, id: &str) -> Result<()> {
         self.installation.ask_node_to_stop(id)?;
         match &mut self.server {
-            Server::Kubernetes(server) => {
+            DiscoveryServer::Kubernetes(server) => {
                 let path = format!("{SLICES}/{id}");
                 server.request("DELETE", &path, "").await?;
             }
-            Server::Registry(_) => {}
-            Server::Dns(_) => bail!("who owns the zone would remove its records"),
+            DiscoveryServer::Registry(_) => {}
+            DiscoveryServer::Dns(_) => bail!("who owns the zone would remove its records"),
         }
         Ok(())
     }
@@ -223,8 +236,8 @@ impl Found {
     pub async fn lose_the_store(&mut self) -> Result<()> {
         self.server.kill().await?;
         self.server.restart_empty().await?;
-        if let Server::Kubernetes(server) = &self.server {
-            let token = server.account("engine", &rules()).await?;
+        if let DiscoveryServer::Kubernetes(server) = &self.server {
+            let token = server.account("engine", &discovery_rules()).await?;
             std::fs::write(self.folder.path().join(TOKEN), token)?;
         }
         Ok(())

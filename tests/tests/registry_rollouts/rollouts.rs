@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use hotswap_tests::tools;
+use hotswap_tests::{DiscoveryServer as Server, tools};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::fixture::Server;
 use crate::found::{Found, FoundIn};
 
 /// Time limit of each wait. Generous, because the machine may be busy.
@@ -208,6 +207,30 @@ async fn a_rollout_goes_on_while_the_name_server_is_killed_and_restarted() -> Re
     a_rollout_does_not_need_the_registry(FoundIn::Dns)
         .await
         .map(drop)
+}
+
+/// As whoever owns the zone publishes one without the nodes.
+#[tokio::test]
+async fn a_rollout_goes_on_while_the_zone_has_lost_all_nodes() -> Result<()> {
+    let mut found = Found::start(FoundIn::Dns, 4).await?;
+    found.roll_out("1.0.0").await?;
+    let mut source = found.source().await?;
+    let id = found.begin_canary("2.0.0", "10s").await?;
+    found.publish(String::new()).await?;
+    let is_held = |source: &Value| {
+        source["condition"] == "held" && source["held"]["lost"] == 4 && source["held"]["alive"] == 4
+    };
+    source.until("the loss is held", is_held).await?;
+    let path = format!("/api/v1/deployments/{id}");
+    let state = found.installation.get(&path).await?;
+    ensure!(state["endedAt"].is_null(), "it ended too early: {state:#}");
+    let state = found.installation.wait_for_end(&id).await?;
+    ensure!(state["status"] == "succeeded", "{state:#}");
+    found.until_they_run(&FOUR, "2.0.0").await?;
+    found.publish_nodes().await?;
+    source.until("they are there again", is_whole).await?;
+    found.roll_out("3.0.0").await?;
+    found.until_they_run(&FOUR, "3.0.0").await
 }
 
 #[tokio::test]
