@@ -281,7 +281,7 @@ impl WatchedSource {
         let condition = self.view().condition();
         if before != condition || condition == Condition::Starting {
             let (source, kind) = (&*self.inner.name, error.kind);
-            tracing::warn!(source, %kind, %error, "the registry does not answer; what it said last stays");
+            tracing::warn!(source, %kind, %error, "the registry does not answer, keeping its last view");
         }
     }
 

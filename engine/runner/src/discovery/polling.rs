@@ -186,7 +186,7 @@ impl Polling {
             }
             tracing::error!(
                 node = %id,
-                "asking a node panicked, which is a bug: please report it; it begins anew"
+                "polling a node panicked, restarting it; this is a bug, please report it"
             );
             self.sleep(self.config.interval).await;
         }
