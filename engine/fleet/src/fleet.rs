@@ -183,7 +183,7 @@ pub fn moved_error(environment: &Environment) -> NodeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// No node has registered for the environment.
-    #[error("environment '{0}' has no nodes; start one with: hotswap node --environment {0}")]
+    #[error("environment '{0}' has no nodes; start one with: hotswap node run --environment {0}")]
     NoNodes(Environment),
     /// This machine can open no connection, for this reason, which says nothing about the nodes.
     #[error("this machine can open no connection to its nodes: {0}")]

@@ -218,7 +218,9 @@ impl PollClient {
         address: SocketAddr,
     ) -> Result<ProvenNode, PollError> {
         let challenge = random_challenge().ok_or_else(|| {
-            PollError::Unreachable("this machine has no randomness for a challenge".to_owned())
+            PollError::Unreachable(
+                "cannot get random bytes for a challenge from the system".to_owned(),
+            )
         })?;
         let has_tls = url.scheme() == "https";
         let request = self

@@ -197,7 +197,7 @@ pub enum Error {
     #[error("deployment {0} is not what should run any more")]
     NothingToUndo(DeploymentId),
     /// The requested deployment is not a success of the module in the environment.
-    #[error("{target} is no success of '{module}' in {environment}")]
+    #[error("{target} is not a successful deployment of '{module}' in {environment}")]
     NotASuccess {
         /// The version or the deployment.
         target: String,
