@@ -189,7 +189,7 @@ impl Current {
     }
 }
 
-/// Those whom the system trusts.
+/// The certificate authorities that the system trusts.
 fn system_authorities() -> &'static [CertificateDer<'static>] {
     static AUTHORITIES: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
     AUTHORITIES.get_or_init(|| {

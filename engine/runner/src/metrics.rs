@@ -34,7 +34,7 @@ pub static APPENDS: Durations = Durations::new();
 /// Modules on nodes that should run something else and that no deployment is changing.
 pub static DIFFERING: Gauge = Gauge::new();
 
-/// For how long the one that has waited longest has differed, in seconds.
+/// Age of the oldest of these differences, in seconds.
 pub static RECONCILER_LAG: Gauge = Gauge::new();
 
 /// Leases of this engine: the deployments that it drives, and the environments in which it works.

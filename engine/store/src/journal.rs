@@ -45,8 +45,8 @@ pub use record::{
 ///   read is durable in [`Sqlite`](crate::Sqlite), and on a server that writes to its disk before
 ///   it answers (`appendfsync always`). On a server that does so later, reads and subscribers may
 ///   see what a crash still takes away, also where appends wait for its disk or for replicas: the
-///   wait delays what is acknowledged, not what others see. So may whoever reads what was written
-///   by an append that then failed for want of disks.
+///   wait delays what is acknowledged, not what others see. The same holds for an append that
+///   failed because too few disks had it: readers may already have seen it.
 /// - **Cancel safety.** Every method may be cancelled. A cancelled write may still happen;
 ///   [`head`](Self::head) tells. A write that is issued later happens later.
 #[async_trait]
