@@ -58,7 +58,7 @@ struct Current {
     client: Option<Arc<CertifiedKey>>,
 }
 
-/// What the files hold.
+/// The contents of the files.
 struct Contents {
     authorities: Option<Vec<u8>>,
     client: Option<Pair>,

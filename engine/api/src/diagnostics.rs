@@ -1,4 +1,4 @@
-//! What a report of a fault needs to know of the engine itself.
+//! Diagnostics of the engine, for a report of a fault.
 
 mod recent_log;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 pub use recent_log::RecentLog;
 
-/// What an engine tells of itself to admins.
+/// The diagnostics of an engine, for admins.
 #[derive(Debug, Clone, Default)]
 pub struct Diagnostics {
     /// The configuration in effect, without secrets.

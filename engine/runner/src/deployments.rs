@@ -54,7 +54,7 @@ const LOSS_SHOWN: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Creates, reads and controls deployments. Cheap to clone.
 ///
-/// Every method is cancel safe. It is then unknown whether what it was called for happened.
+/// Every method is cancel safe. The outcome of a cancelled call is unknown.
 #[derive(Clone)]
 pub struct Deployments {
     pub(crate) journal: Arc<dyn Journal>,

@@ -53,7 +53,7 @@ const ENVIRONMENT: &str = "environment";
 pub(crate) struct HeldLease(AtomicBool);
 
 impl HeldLease {
-    /// The lease was acquired, perhaps anew. `was_driven`: there was one before.
+    /// The lease was acquired, perhaps again. `was_driven`: there was one before.
     pub(crate) fn acquired(&self, was_driven: bool) {
         if self.0.swap(true, Relaxed) {
             return;

@@ -320,7 +320,7 @@ impl Registry {
         Ok(Some(self.told(&record)))
     }
 
-    /// What a node is told: what it should run, and whether it is cordoned.
+    /// The answer to a node: what it should run, and whether it is cordoned.
     pub(super) fn told(&self, node: &NodeRecord) -> HeartbeatAnswer {
         let provider = {
             let guard = self.inner.desired.read();

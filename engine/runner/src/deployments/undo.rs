@@ -14,7 +14,7 @@ use super::{Deployments, Error, NewDeployment, NewUndo, Rollback, UndoTarget};
 /// Successes that are looked at at once, and that an error can name.
 const MAX_LOOKED_AT: usize = 50;
 
-/// How often a success is chosen anew. Each time, a rollout has ended between the choice and the
+/// How often a success is chosen again. Each time, a rollout has ended between the choice and the
 /// write.
 const MAX_CHOICES: u32 = 100;
 

@@ -177,7 +177,7 @@ impl Polling {
         targets
     }
 
-    /// Asks one instance until no source lists it. Begins anew where that panics.
+    /// Asks one instance until no source lists it. Restarts after a panic.
     async fn keep_asking(self: Arc<Self>, id: NodeId, mut target: watch::Receiver<Arc<Target>>) {
         loop {
             let follow = AssertUnwindSafe(self.follow(&id, &mut target));

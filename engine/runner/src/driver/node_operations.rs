@@ -107,7 +107,7 @@ impl NodeOperations<'_> {
         operated.await.failures
     }
 
-    /// Has nodes load the version anew that they run, `versions`. A node that takes longer than
+    /// Has nodes reload the version that they run, `versions`. A node that takes longer than
     /// `within` has failed.
     pub(super) async fn restart(
         &self,
@@ -181,7 +181,7 @@ impl NodeOperations<'_> {
     }
 }
 
-/// Checks that no node has seen a higher fence than `ours`, that of the orders.
+/// Checks that no node has seen a higher fence than `ours`, the fence of the orders.
 ///
 /// # Errors
 /// [`Error::StaleFence`] with the highest that a node has seen. Nothing is wrong with the

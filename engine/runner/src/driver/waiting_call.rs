@@ -153,7 +153,7 @@ mod tests {
     use super::super::fixture::{ListedFleet, TestClock};
     use super::*;
 
-    /// Without the canary there is nothing to compare with the nodes that start anew.
+    /// Without the canary there is nothing to compare with the reloaded nodes.
     #[tokio::test(start_paused = true)]
     async fn a_baseline_does_not_start_anew_beside_a_silent_canary() {
         let soak = Call::Soak {
