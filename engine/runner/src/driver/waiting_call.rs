@@ -89,8 +89,8 @@ pub(super) async fn complete(
     }
 }
 
-/// What the nodes of a baseline came to that start anew; nothing, as soon as the canary falls
-/// silent: then the soak ends before it compares.
+/// The result of reloading the nodes of a baseline. Empty as soon as the canary falls silent: the
+/// soak then ends before it compares.
 async fn unless_silent(
     restart: impl Future<Output = Result<RestartedBaseline, Error>>,
     mut silence: SilenceWatch,
