@@ -28,7 +28,7 @@ pub struct SyntheticTraffic<'a> {
     pub path: &'a str,
     /// How many each version gets in a second.
     pub rate_per_second: f64,
-    /// For how long. Zero ends what was asked for before.
+    /// For how long. Zero ends an earlier request.
     pub lasting: Duration,
 }
 

@@ -69,7 +69,7 @@ pub enum Error {
     /// The state of the deployment does not allow it.
     #[error(transparent)]
     IllegalTransition(#[from] IllegalTransition),
-    /// What the request is about is over, and the deployment waits for something else.
+    /// The wait that the request is about is over, and the deployment waits for something else.
     #[error("deployment {0} waits for something else by now")]
     WaitOver(DeploymentId),
     /// The journal of the deployment cannot be read, so nothing drives it.
