@@ -184,7 +184,7 @@ impl Cli {
     /// Parses a command line, whose first item is the program's name.
     ///
     /// # Errors
-    /// Where it is no command line of this program, or asks for help.
+    /// If it is not a command line of this program, or asks for help.
     pub fn parse_line(arguments: Vec<OsString>) -> Result<Self, Rejection> {
         let wants_json = rejection::wants_json(&arguments);
         let parsed = Self::try_parse_from(node::insert_run(&Self::command(), arguments));

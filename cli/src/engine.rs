@@ -133,7 +133,7 @@ pub async fn run(args: &Serve, global: &Global, variables: &EnvironmentVariables
     Ok(Exit::Success)
 }
 
-/// Begins to export what an engine tells of itself.
+/// Begins to export the telemetry of the engine.
 ///
 /// # Errors
 /// Where a setting is not valid.

@@ -35,7 +35,7 @@ pub enum Exit {
     Terminated,
 }
 
-/// What the reference and programs are told about an exit.
+/// The description of an exit, for the reference and for programs.
 struct Description {
     code: u8,
     reason: &'static str,

@@ -16,7 +16,7 @@ use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt as _};
 
 use trace_ids::TraceIds;
 
-/// What is logged where `RUST_LOG` is not set.
+/// The log filter if `RUST_LOG` is not set.
 const DEFAULT_FILTER: &str = "info";
 
 /// One for the process, as the log is.

@@ -176,7 +176,7 @@ impl KeptRegistration {
     }
 }
 
-/// Keeps a registration until it ends. Begins anew where that panics: otherwise the instance would
+/// Keeps a registration until it ends. Restarts after a panic: otherwise the instance would
 /// vanish from the registry unnoticed. Cancel safe if `register` is.
 async fn begin_anew<F: Future<Output = ()>>(
     source: &str,

@@ -25,7 +25,7 @@ impl fmt::Display for Stopped {
 
 impl std::error::Error for Stopped {}
 
-/// Who is told of an error, and what about.
+/// Who gets the report of an error, and what it is about.
 #[derive(Debug, Clone, Default)]
 pub struct Reporter {
     /// Whether to print the error as JSON on standard output too.

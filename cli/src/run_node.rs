@@ -102,7 +102,7 @@ pub async fn run(args: RunNode, global: &Global, variables: &EnvironmentVariable
     Ok(Exit::Success)
 }
 
-/// What is read again when it changes.
+/// The files that are read again when they change.
 fn files(config: &hotswap_node::Config) -> Vec<Arc<dyn Reload>> {
     let mut files: Vec<Arc<dyn Reload>> = vec![Arc::new(config.engine_tls.clone())];
     files.extend((config.tls.clone()).map(|tls| Arc::new(tls) as Arc<dyn Reload>));

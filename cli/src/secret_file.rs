@@ -10,7 +10,7 @@ use hotswap_common::{Secret, file};
 /// Random bytes in a generated secret: too many to guess.
 const SECRET_BYTES: usize = 32;
 
-/// The largest file that is read, in bytes. What is larger is no secret, and may be a device
+/// The largest file that is read, in bytes. A larger file is not a secret, and may be a device
 /// without an end.
 const MAX_BYTES: u64 = 64 << 10;
 

@@ -152,7 +152,7 @@ fn add_context(global: &mut Global, context: EngineContext, has_token: bool) {
     global.email = global.email.take().or(context.email);
 }
 
-/// The token of the flags, else that of the environment.
+/// The token of the flags, else the token of the environment.
 ///
 /// # Errors
 /// Where the token file cannot be read.

@@ -25,7 +25,7 @@ pub struct Durations {
     sum_micros: AtomicU64,
 }
 
-/// What a [`Durations`] holds at one moment.
+/// A snapshot of a [`Durations`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct DurationsSnapshot {
     /// How often it happened.

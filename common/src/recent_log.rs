@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const MAX_LINES: usize = 2000;
 /// Their size together, at most, in bytes.
 const MAX_BYTES: usize = 1 << 20;
-/// What is kept of one line, in bytes.
+/// How much of one line is kept, in bytes.
 const MAX_LINE: usize = 8 << 10;
 
 /// The last lines of a log, in memory: as many as fit into 1 MiB, 2000 at most. A handle: clones

@@ -62,8 +62,8 @@ impl Secret {
         equal && !self.is_empty()
     }
 
-    /// The proof that whoever makes it holds this secret: HMAC-SHA256 of a message, in
-    /// hexadecimal. It does not tell the secret, unless that can be guessed.
+    /// HMAC-SHA256 of `message` under this secret, in hexadecimal: proves possession of the secret
+    /// without revealing it. A weak secret can be guessed from the proof.
     pub fn prove(&self, message: &[u8]) -> String {
         let tag = hmac::sign(&self.key(), message);
         tag.as_ref()

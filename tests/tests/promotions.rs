@@ -237,7 +237,10 @@ async fn a_promotion_after_the_last_wait_is_refused() -> Result<()> {
         .take_result()
         .context("the promotion did not race")?
         .unwrap_err();
-    assert!(refused.to_string().contains("no wait to end"), "{refused}");
+    assert!(
+        refused.to_string().contains("nothing to promote"),
+        "{refused}"
+    );
     assert_eq!(state.status(), Status::Succeeded);
     engine.shutdown().await;
     Ok(())

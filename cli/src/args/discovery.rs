@@ -31,7 +31,7 @@ pub enum DiscoveryCommand {
         /// The backend's name
         name: StrategyName,
     },
-    /// Have a source ask its registry anew, and fail unless it is healthy then; or check that a
+    /// Have a source ask its registry again, and fail unless it is healthy then; or check that a
     /// backend keeps the contract
     ///
     /// With --config no engine is asked. The backend of the source is run here, with the settings

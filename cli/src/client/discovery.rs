@@ -17,7 +17,7 @@ impl Client {
         self.get(&format!("/discovery/{name}"), &()).await
     }
 
-    /// Has a source ask its registry anew.
+    /// Has a source ask its registry again.
     pub async fn refresh_discovery_source(&self, name: &StrategyName) -> Result<Value, Error> {
         let path = format!("/discovery/{name}/refresh");
         let request = self.request(Method::POST, &path);

@@ -16,7 +16,7 @@ pub enum StreamItem {
     Event(Box<RecordedEvent>, Option<String>),
     /// An event that cannot be read.
     Damaged(Damage),
-    /// What is known of the soak that is under way.
+    /// The progress of the running soak.
     Soak(SoakReport),
     /// The past is complete: the events that follow happen now.
     Live,
@@ -26,7 +26,7 @@ pub enum StreamItem {
     Reset,
 }
 
-/// What the engine tells of a soak that is under way.
+/// The progress of a running soak, as the engine reports it.
 #[derive(Debug, Default)]
 pub struct SoakReport {
     /// The provisional findings.
@@ -114,7 +114,7 @@ impl EventStream {
         Ok(items.collect())
     }
 
-    /// The next events as they were sent, of which this program may not know the kind. An empty
+    /// The next events as they were sent; this program may not know their kind. An empty
     /// list is a keep-alive. Cancel safe.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What the type of each of the engine's problems begins with.
+/// The prefix of the type of the engine's problems.
 const ENGINE_PROBLEM: &str = "urn:hotswap:problem:";
 
 /// Why the engine rejected a request (RFC 9457).

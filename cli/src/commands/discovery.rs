@@ -208,7 +208,7 @@ fn row(source: &Source) -> [String; 6] {
     ]
 }
 
-/// What is not as it should be, a sentence each.
+/// The problems, a sentence each.
 fn remarks(source: &Source) -> Vec<String> {
     let mut remarks = Vec::new();
     if let Some(error) = &source.last_error

@@ -27,7 +27,7 @@ pub struct Artifacts {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"https://s3.example.org")]
     pub endpoint: Option<String>,
-    /// The region of the bucket. Without it, that of the environment, or `us-east-1`.
+    /// The region of the bucket. Default: the region in the environment variables, or `us-east-1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"eu-central-1")]
     pub region: Option<String>,

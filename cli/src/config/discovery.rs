@@ -121,8 +121,8 @@ fn yes() -> bool {
     true
 }
 
-/// Restarts of a registry are no reason to refuse a deployment. After an hour it is down, and the
-/// fleet may have changed.
+/// A restart of a registry is not a reason to refuse a deployment. A registry that is silent for
+/// an hour is down, and the fleet may have changed.
 fn default_max_age() -> Span {
     Span(Duration::from_secs(3600))
 }

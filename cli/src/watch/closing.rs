@@ -23,7 +23,7 @@ pub(super) enum WaitEnd {
     Failed(Error),
 }
 
-/// What is told after a wait.
+/// What is printed after a wait.
 pub(super) struct Closing {
     pub(super) exit: Exit,
     id: DeploymentId,

@@ -29,7 +29,7 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 pub enum FollowUpdate {
     /// The next events.
     Events(Vec<RecordedEvent>),
-    /// What is known of the running soak.
+    /// The progress of the running soak.
     Soak(SoakReport),
     /// All past events are delivered. Until the next interruption, events that follow have
     /// just happened.

@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::format;
 use crate::output::print_message;
 
-/// What is known of a deployment while it is watched.
+/// The state of a deployment while it is watched.
 #[derive(Default)]
 pub(super) struct Session {
     /// The deployment's state; `None` before the first event.
@@ -23,7 +23,7 @@ pub(super) struct Session {
     pub(super) live: bool,
     /// Since when the deployment is paused, as far as this session has seen.
     pub(super) paused_since: Option<Instant>,
-    /// What the lines said of the soak that is under way.
+    /// What the lines last said about the running soak.
     soak_lines: SoakLines,
     /// How far the engine's clock is ahead of ours, in milliseconds.
     clock_offset: i64,

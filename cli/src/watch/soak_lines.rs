@@ -1,4 +1,4 @@
-//! What is known of a soak that is under way, as lines: seldom, since a log keeps them all.
+//! The progress of a running soak as lines. They are rare, since a log keeps them all.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::format;
 /// The time between two accounts of a soak in which no judgement has changed.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// What the lines of a soak said last.
+/// What the last lines of a soak said.
 #[derive(Default)]
 pub(super) struct SoakLines {
     last: Option<(Instant, Vec<Judgement>)>,

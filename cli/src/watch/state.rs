@@ -88,7 +88,7 @@ impl WatchState {
         matches!(self.open_call, Some(Call::Soak { .. }))
     }
 
-    /// What is happening to a node at this moment.
+    /// The operation that is under way on a node.
     pub fn activity(&self, node: &NodeId) -> Option<&'static str> {
         if self.deployment.lifecycle.step == Step::Reverting {
             let state = self.deployment.nodes.get(node);

@@ -58,7 +58,7 @@ struct Current {
     client: Option<Arc<CertifiedKey>>,
 }
 
-/// What the files hold.
+/// The contents of the files.
 struct Contents {
     authorities: Option<Vec<u8>>,
     client: Option<Pair>,
@@ -189,7 +189,7 @@ impl Current {
     }
 }
 
-/// Those whom the system trusts.
+/// The certificate authorities that the system trusts.
 fn system_authorities() -> &'static [CertificateDer<'static>] {
     static AUTHORITIES: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
     AUTHORITIES.get_or_init(|| {

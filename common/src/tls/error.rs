@@ -33,7 +33,7 @@ pub enum Error {
     )]
     NoAuthorities,
     /// No certificate can be for this name.
-    #[error("'{0}' is no name that a certificate can be for")]
+    #[error("'{0}' is not a valid host name or IP address for a certificate")]
     Name(String),
     /// The cryptography of this build cannot do TLS.
     #[error("TLS cannot be used: {0}")]

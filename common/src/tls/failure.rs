@@ -5,7 +5,7 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error};
 
-/// What the settings of a client are called, to name them in advice.
+/// The names of the settings of a client, for advice.
 #[derive(Debug, Clone, Copy)]
 pub struct SettingNames {
     /// The file with authorities to trust.

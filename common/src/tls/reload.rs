@@ -14,7 +14,7 @@ pub trait Reload: Send + Sync + 'static {
     /// Reads the files again. Blocks. Returns whether they have changed and are in use now.
     ///
     /// # Errors
-    /// [`Error`] where they cannot be used. What was in use before stays so.
+    /// [`Error`] if they cannot be used. The previous contents stay in use.
     fn reload(&self) -> Result<bool, Error>;
 
     /// What the files are for, to name it in a log: `the certificate of …`.
@@ -22,7 +22,7 @@ pub trait Reload: Send + Sync + 'static {
 }
 
 /// Follows files for as long as it is polled: looks at them every five seconds, and at once
-/// where `now` is notified. Logs what was read anew, and once why it cannot be used.
+/// where `now` is notified. Logs what was read again, and once why it cannot be used.
 pub async fn follow(all: Vec<Arc<dyn Reload>>, now: Arc<Notify>) {
     let mut failed: Vec<Option<String>> = vec![None; all.len()];
     loop {

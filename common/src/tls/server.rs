@@ -45,7 +45,7 @@ struct Current {
     config: Arc<ServerConfig>,
 }
 
-/// What the files hold.
+/// The contents of the files.
 struct Contents {
     /// One at least.
     certificates: Vec<Pair>,

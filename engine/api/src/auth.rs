@@ -33,7 +33,7 @@ pub struct Tokens {
 #[derive(Debug, Clone)]
 pub struct Authenticator(Arc<ArcSwap<Accepted>>);
 
-/// What is accepted.
+/// The accepted credentials.
 #[derive(Debug)]
 struct Accepted {
     tokens: Tokens,

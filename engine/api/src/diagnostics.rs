@@ -1,9 +1,9 @@
-//! What a report of a fault needs to know of the engine itself.
+//! Diagnostics of the engine, for a report of a fault.
 
 pub use hotswap_common::RecentLog;
 use serde_json::Value;
 
-/// What an engine tells of itself to admins.
+/// The diagnostics of an engine, for admins.
 #[derive(Debug, Clone, Default)]
 pub struct Diagnostics {
     /// The configuration in effect, without secrets.

@@ -8,8 +8,8 @@
 //!
 //! The offset of a notification and the id of an event follow from the journal alone. A
 //! client that reconnects, even after a restart of the engine, can be sent exactly what it
-//! missed. What is known of a soak that is under way is a state without an offset of its own: the
-//! last one is sent to whoever comes late.
+//! missed. The progress of a running soak is a state without an offset of its own: new subscribers
+//! get the latest one.
 
 mod events;
 mod feed;

@@ -218,7 +218,7 @@ impl Metrics {
         }
     }
 
-    /// Reads the open deployments anew: at the start, and after missed notifications.
+    /// Reads the open deployments again: at the start, and after missed notifications.
     async fn reload(&self, engine: &Engine) {
         let open = match engine.deployments.open().await {
             Ok(open) => open,

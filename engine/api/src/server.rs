@@ -150,10 +150,10 @@ impl Server {
         move || metrics.encode()
     }
 
-    /// Cancelled, it makes the server not ready, which goes on serving otherwise: until
-    /// [`Self::run`] is told to shut down, those who follow its readiness have time to send
-    /// requests elsewhere. Responses of HTTP/1 end their connections, and clients of HTTP/2 are
-    /// told to open others.
+    /// Cancel this token to begin the lame-duck phase: the server is not ready but keeps serving
+    /// until [`Self::run`] is told to shut down, so load balancers have time to send requests
+    /// elsewhere. HTTP/1 responses close their connections; HTTP/2 clients are told to open new
+    /// ones.
     pub fn lame_duck(&self) -> CancellationToken {
         self.context.stopping.lame_duck.clone()
     }

@@ -93,8 +93,8 @@ pub struct Condition {
     /// The highest value that the test leaves possible. `None` if it refutes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high: Option<f64>,
-    /// The evidence of this soak against the condition; of the comparison of restarts, that of the
-    /// whole deployment.
+    /// The evidence of this soak against the condition. For the comparison of restarts: the
+    /// evidence of the whole deployment.
     pub evidence: f64,
     /// The weight of this soak, with what earlier soaks of the deployment say.
     pub earlier: f64,

@@ -81,8 +81,8 @@ impl Cordons {
         }
     }
 
-    /// Applies an event that cordons a node and cannot be read, of which the store still knows the
-    /// node, the position and the time. The node is drained: a person has taken it out, and whether
+    /// Applies an unreadable event that cordons a node. The store still knows its node, position
+    /// and time. The node is drained: a person has taken it out, and whether
     /// it may serve is not known. It ends like any other cordon.
     pub fn apply_unreadable(
         &mut self,

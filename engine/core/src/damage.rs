@@ -10,8 +10,8 @@ use crate::{Event, IllegalTransition};
 pub struct Damage {
     /// The sequence number of the event that cannot be read, or that is missing.
     pub seq: u64,
-    /// The event's position in the store. Where events are missing, a position behind those
-    /// before and below that of the next one. `None` if there is no next one.
+    /// The event's position in the store. If events are missing, a position between the
+    /// event before and the next one. `None` if there is no next one.
     pub position: Option<u64>,
     /// Why, for people.
     pub reason: String,

@@ -70,8 +70,8 @@ pub struct Deployment {
     pub not_updated: Vec<NodeFailure>,
     /// The sequence number of the next event.
     pub next_seq: u64,
-    /// Where the journal cannot be read. The state is then that of the events before, and of
-    /// what later events tell of the end.
+    /// Where the journal cannot be read. The state then comes from the events before, and from
+    /// later events about the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damage: Option<Damage>,
     /// The call that has no answer yet, with its number. Only writes wait for an answer.
@@ -107,7 +107,7 @@ pub struct LogLine {
 impl Deployment {
     /// The format of stored states. Raise it with every change of this type, of
     /// [`DeploymentSummary`], or of what an event does to them: a stored state of another format
-    /// is folded anew.
+    /// is folded again.
     pub const FORMAT: u32 = 3;
 
     /// The state after the first event of a journal.

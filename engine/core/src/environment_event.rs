@@ -113,7 +113,7 @@ pub enum EnvironmentEventBody {
     },
     /// A person changed the policy. It counts before those in the configurations of engines.
     PolicyChanged {
-        /// The policy from now on; `None` for that of each engine's configuration.
+        /// The policy from now on. `None`: the policy of each engine's configuration.
         policy: Option<Box<Policy>>,
         /// The position of the event whose policy it replaces; `None` where there is none.
         replaces: Option<u64>,

@@ -214,7 +214,7 @@ pub struct Header {
     /// The W3C `traceparent` of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
-    /// What makes a retry of the request safe; `None` if the client sent no key.
+    /// Makes a retry of the request safe. `None` if the client sent no key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
 }

@@ -237,7 +237,7 @@ impl Lifecycle {
                 });
             }
             Step::Running if self.promoted => "every wait of the deployment ends at once already",
-            Step::Running => "the deployment is in no sleep or soak, so there is no wait to end",
+            Step::Running => "no sleep or soak is under way, so there is nothing to promote",
         };
         Err(IllegalTransition::new(reason))
     }

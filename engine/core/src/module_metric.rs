@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Histogram;
 
-/// What the requests of one version said of one metric of the module's own: counters.
+/// Counters of one of the module's own metrics, from the requests of one version.
 ///
 /// A module names a metric in the header `hotswap-metrics` of its responses, with a value or
 /// without: see `docs/canary.md`.

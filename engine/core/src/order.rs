@@ -49,7 +49,7 @@ pub enum Action {
     /// Make this version active again, or no version if the module did not run before, and
     /// drop the staged version.
     Revert(Option<ModuleVersion>),
-    /// Load this version, which must be the active one, anew, and send it the requests from then
+    /// Reload this version, which must be the active one, and send it the requests from then
     /// on. Those in flight end where they began; nothing else changes.
     Restart(ModuleVersion),
     /// The deployment has ended: drop the staged and the previous version.

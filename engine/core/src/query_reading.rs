@@ -1,4 +1,4 @@
-//! What providers of metrics answered.
+//! The answers of metric providers.
 
 use serde::{Deserialize, Serialize};
 

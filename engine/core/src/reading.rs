@@ -48,7 +48,7 @@ pub struct Lifetime {
 }
 
 impl Lifetime {
-    /// Adds that of another process, or of a later time.
+    /// Adds the lifetime of another process, or of a later time.
     pub fn add(&mut self, other: Self) {
         self.millis = self.millis.saturating_add(other.millis);
         self.crashes = self.crashes.saturating_add(other.crashes);

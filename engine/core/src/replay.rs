@@ -321,7 +321,7 @@ impl Signals {
     /// Whether these requests, which were appended first, make the events that a driver was
     /// about to append wrong: a success after an abort, a question that timed out after its
     /// decision, or the verdict of a soak that a person has ended. The driver must then decide
-    /// anew, or a request that was accepted is lost.
+    /// again, or a request that was accepted is lost.
     pub fn supersede(&self, bodies: &[EventBody]) -> bool {
         bodies.iter().any(|body| match body {
             EventBody::Settling(_) => self.abort.is_some(),

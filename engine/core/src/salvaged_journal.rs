@@ -15,7 +15,7 @@ pub struct SalvagedJournal {
     pub touched: BTreeSet<NodeId>,
     /// Whether the strategy had succeeded.
     pub has_succeeded: bool,
-    /// What the nodes answered before, where the journal tells.
+    /// The earlier answers of the nodes, if the journal holds them.
     pub verification: Option<Verification>,
     /// Whether an admin has requested the end of the deployment.
     pub is_terminated: bool,

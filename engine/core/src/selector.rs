@@ -1,4 +1,4 @@
-//! Label selectors: which nodes a deployment is for. The grammar is that of Kubernetes.
+//! Label selectors: which nodes a deployment is for. Uses the grammar of Kubernetes.
 
 mod parse;
 
@@ -23,7 +23,7 @@ pub use parse::SelectorError;
 /// | `a` | has the label |
 /// | `!a` | does not have the label |
 ///
-/// Commas join conditions, all of which must hold. Two selectors are equal if they have the same
+/// Commas join conditions; all must hold. Two selectors are equal if they have the same
 /// conditions, in any order and spelling; [`fmt::Display`] writes the one form that all of them
 /// have, which parses to the same selector.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

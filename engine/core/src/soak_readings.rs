@@ -30,7 +30,7 @@ pub struct SoakReadings {
     synthetic: SyntheticRequests,
 }
 
-/// What readings came to.
+/// The result of readings.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Observation {
     /// What the nodes did since their last readings.

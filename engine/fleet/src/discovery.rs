@@ -84,7 +84,7 @@ pub trait Discovery: Send + Sync + 'static {
     /// error, or what it counts, is another one, it changes once a second at most.
     fn changes(&self) -> watch::Receiver<u64>;
 
-    /// Asks the registry anew, and waits until it has answered or failed.
+    /// Asks the registry again, and waits until it has answered or failed.
     ///
     /// Cancel safe.
     ///

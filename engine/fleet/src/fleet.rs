@@ -29,7 +29,7 @@ pub struct SyntheticTraffic<'a> {
     pub path: &'a str,
     /// How many each version gets in a second.
     pub rate_per_second: f64,
-    /// For how long. Zero ends what was asked for before.
+    /// For how long. Zero ends an earlier request.
     pub lasting: Duration,
 }
 
@@ -203,7 +203,7 @@ pub fn moved_error(environment: &Environment) -> NodeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// No node has registered for the environment.
-    #[error("environment '{0}' has no nodes; start one with: hotswap node --environment {0}")]
+    #[error("environment '{0}' has no nodes; start one with: hotswap node run --environment {0}")]
     NoNodes(Environment),
     /// This machine can open no connection, for this reason, which says nothing about the nodes.
     #[error("this machine can open no connection to its nodes: {0}")]

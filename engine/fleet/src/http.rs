@@ -62,7 +62,7 @@ pub struct HttpFleet {
     time: SteadyTime,
 }
 
-/// What a node says of the version of a module that is active on it.
+/// A node's report on the active version of a module.
 #[derive(Default)]
 struct ActiveSlot {
     version: Option<ModuleVersion>,

@@ -1,4 +1,4 @@
-//! What the engine shows of its nodes' answers.
+//! Metrics of the answers of nodes.
 
 use hotswap_common::metrics::{Counter, Durations, Family};
 

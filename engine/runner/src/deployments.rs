@@ -49,12 +49,12 @@ pub use rehearsal::RehearsedStep;
 pub use retry::RetriedDeployment;
 pub use rollback::Rollback;
 
-/// For how long a loss of writes is shown: somebody should see it after a weekend and a holiday.
+/// How long a loss of writes is shown: it should still be there after a weekend and a holiday.
 const LOSS_SHOWN: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Creates, reads and controls deployments. Cheap to clone.
 ///
-/// Every method is cancel safe. It is then unknown whether what it was called for happened.
+/// Every method is cancel safe. The outcome of a cancelled call is unknown.
 #[derive(Clone)]
 pub struct Deployments {
     pub(crate) journal: Arc<dyn Journal>,

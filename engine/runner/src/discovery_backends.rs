@@ -60,8 +60,8 @@ pub enum Error {
         /// The source.
         source_name: String,
     },
-    /// The machine has no room to load it.
-    #[error("the machine has no room to load discovery backends")]
+    /// The machine has too little memory or address space to load it.
+    #[error("not enough memory or address space to load discovery backends")]
     NoRoom(#[source] hotswap_plugins::Error),
     /// The disk is full. What is left is for the deployments that are under way.
     #[error("the engine's disk is full")]

@@ -145,7 +145,8 @@ pub enum Error {
 }
 
 impl Engine {
-    /// Starts an engine. It drives every deployment that has not ended, whoever began it.
+    /// Starts an engine. It drives every deployment that has not ended, including those that
+    /// another engine began.
     ///
     /// # Errors
     /// If the store fails, a limit is outside its range, a built-in strategy does not load, or

@@ -16,8 +16,8 @@ mod exchange;
 #[cfg(test)]
 mod tests;
 
-/// The time between two changes of one soak that subscribers are told of. A soak may be read four
-/// times a second, and nobody reads so fast.
+/// Minimum interval between two notifications of one soak. A soak may be read four times a second,
+/// and nobody reads that fast.
 const MIN_TELL: Duration = Duration::from_secs(1);
 
 /// Changes that a subscriber may be behind.

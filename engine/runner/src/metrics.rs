@@ -34,7 +34,7 @@ pub static APPENDS: Durations = Durations::new();
 /// Modules on nodes that should run something else and that no deployment is changing.
 pub static DIFFERING: Gauge = Gauge::new();
 
-/// For how long the one that has waited longest has differed, in seconds.
+/// Age of the oldest of these differences, in seconds.
 pub static RECONCILER_LAG: Gauge = Gauge::new();
 
 /// Leases of this engine: the deployments that it drives, and the environments in which it works.
@@ -53,7 +53,7 @@ const ENVIRONMENT: &str = "environment";
 pub(crate) struct HeldLease(AtomicBool);
 
 impl HeldLease {
-    /// The lease was acquired, perhaps anew. `was_driven`: there was one before.
+    /// The lease was acquired, perhaps again. `was_driven`: there was one before.
     pub(crate) fn acquired(&self, was_driven: bool) {
         if self.0.swap(true, Relaxed) {
             return;

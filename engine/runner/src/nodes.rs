@@ -43,7 +43,7 @@ const ATTEMPTS: usize = 16;
 ///   two drains that the policy allows alone but not together, one is refused.
 /// - A deployment whose plan has the node goes on with it. Every later plan leaves it out.
 ///
-/// Every method is cancel safe. It is then unknown whether what it was called for happened.
+/// Every method is cancel safe. The outcome of a cancelled call is unknown.
 #[derive(Clone)]
 pub struct Nodes(Arc<Inner>);
 

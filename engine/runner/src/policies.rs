@@ -42,7 +42,7 @@ struct Inner {
 pub struct PolicyChange {
     /// The environment.
     pub environment: Environment,
-    /// Its policy from now on; `None` for that of each engine's configuration.
+    /// Its policy from now on. `None`: the policy of each engine's configuration.
     pub policy: Option<Policy>,
     /// The version that the policy must have now, 0 where no person has given it one. `None` for
     /// any.

@@ -41,11 +41,11 @@ struct DeploymentNeeds {
     previous: Vec<ModuleVersion>,
 }
 
-/// What is needed, and by whom.
+/// What is needed, and what needs it.
 #[derive(Debug, Default)]
 pub(crate) struct Needed {
     versions: HashMap<(ModuleName, Version), String>,
-    /// The modules of which every version is needed.
+    /// The modules for which all versions are needed.
     modules: HashMap<ModuleName, String>,
     digests: HashSet<Digest>,
     /// Whether a deployment that has not ended needs a component, and it is not known which.

@@ -24,8 +24,8 @@ impl OutboundMessage {
         Self::from_message(invocation(target, argument), None)
     }
 
-    /// An invocation of which only the newest is worth sending: it replaces an unsent
-    /// message with the same `key`.
+    /// An invocation that replaces an unsent message with the same `key`: only the newest is worth
+    /// sending.
     pub fn replaceable(key: String, target: &str, argument: Value) -> Self {
         Self::from_message(invocation(target, argument), Some(key))
     }

@@ -96,7 +96,7 @@ pub trait Catalogue: Send + Sync + 'static {
     /// the caller has read. So of two nodes that register at once with two engines, one gets the
     /// id.
     ///
-    /// Returns the record that is stored: `record`, or that of the other node.
+    /// Returns the stored record: `record`, or the record of the other node.
     async fn put_node(
         &self,
         record: NodeRecord,

@@ -44,8 +44,8 @@ pub trait EnvironmentJournal: Send + Sync + 'static {
     /// # Errors
     /// Nothing is appended:
     /// - [`AppendToEnvironmentError::Fenced`] if the fence is not the environment's.
-    /// - [`AppendToEnvironmentError::Busy`] if a module is to be retired of which a deployment
-    ///   in the environment is open.
+    /// - [`AppendToEnvironmentError::Busy`] if a module is to be retired, but a deployment of
+    ///   it is open in the environment.
     /// - [`AppendToEnvironmentError::PolicyReplaced`] if an event changes the policy that another
     ///   one has replaced, or that there is not.
     /// - [`AppendToEnvironmentError::CordonsChanged`] if another cordon is the newest than the one
@@ -256,8 +256,8 @@ pub enum AppendToEnvironmentError {
     /// A deployment of the module is open.
     #[error("deployment {0} of the module in the environment has not ended")]
     Busy(DeploymentId),
-    /// The policy of the environment is not the one that an event replaces, but that of the event
-    /// at this position; `None` where people have given it none.
+    /// The policy of the environment is not the one that an event replaces. It comes from the event
+    /// at this position; `None` if people have set none.
     #[error("another change of the policy came first")]
     PolicyReplaced(Option<u64>),
     /// The newest cordon of the environment is not the one that was expected, but that of the event

@@ -40,13 +40,13 @@ pub use record::{
 /// - **Atomicity.** A write happens whole or not at all, whether it fails, is cancelled or is
 ///   cut off by a crash. After an error other than `Store` nothing was written. After a
 ///   `Store` error the outcome is unknown: read [`head`](Self::head) to learn it.
-/// - **Isolation.** Writes happen one after the other, whoever calls them at the same time.
+/// - **Isolation.** Writes happen one after the other, even if they are called at the same time.
 ///   Reads see everything that was acknowledged before they began, also to other engines. What is
 ///   read is durable in [`Sqlite`](crate::Sqlite), and on a server that writes to its disk before
 ///   it answers (`appendfsync always`). On a server that does so later, reads and subscribers may
 ///   see what a crash still takes away, also where appends wait for its disk or for replicas: the
-///   wait delays what is acknowledged, not what others see. So may whoever reads what was written
-///   by an append that then failed for want of disks.
+///   wait delays what is acknowledged, not what others see. The same holds for an append that
+///   failed because too few disks had it: readers may already have seen it.
 /// - **Cancel safety.** Every method may be cancelled. A cancelled write may still happen;
 ///   [`head`](Self::head) tells. A write that is issued later happens later.
 #[async_trait]
@@ -293,7 +293,7 @@ pub trait Journal: Send + Sync + 'static {
     /// nothing if the stored snapshot has the same format and is newer, or if there is no such
     /// deployment. A store that may lose writes also takes no snapshot of an end that it has lost.
     ///
-    /// A snapshot is no truth of its own: it may be missing, late or of another format, and can
+    /// A snapshot is only a cache: it may be missing, late or of another format, and can
     /// always be made again from the events. The store does not look into it.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The lifecycle beside a journal, folded anew where it cannot be read.
+//! The lifecycle beside a journal, folded again where it cannot be read.
 
 use hotswap_core::{Event, Lifecycle, Outcome, Status, Step};
 

@@ -3,8 +3,8 @@
 //! Every write is one Lua script, so that it happens whole or not at all, and in one order with
 //! all others. All keys begin with `{prefix}:`, a hash tag, so that a cluster keeps them on one
 //! server: the order of events is global. So a cluster, like a primary that sentinels watch, is one
-//! server that has to be found anew after a failover (`redis/locator.rs`), and that may then lack what was
-//! acknowledged (`redis/witness.rs`).
+//! server. After a failover it has to be found again (`redis/locator.rs`), and it may lack
+//! acknowledged writes (`redis/witness.rs`).
 //!
 //! | Key behind `{prefix}:` | What it holds |
 //! |---|---|

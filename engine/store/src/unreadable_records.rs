@@ -16,7 +16,7 @@ pub struct UnreadableRecord {
     pub reason: String,
 }
 
-/// The records that were found to be unreadable, each of which is logged once.
+/// The records that were found to be unreadable. Each is logged once.
 #[derive(Debug, Default)]
 pub(crate) struct UnreadableRecords(Mutex<HashSet<(&'static str, String)>>);
 

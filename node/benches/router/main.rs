@@ -119,7 +119,7 @@ async fn start_node(folder: &std::path::Path) -> Node {
     Node::start_with(runtime, config).await.expect("a node")
 }
 
-/// Sum of some rounds. The CPU time includes that of the clients.
+/// Sum of some rounds. The CPU time includes the clients.
 #[derive(Default)]
 struct Measurement {
     requests: f64,

@@ -70,7 +70,7 @@ pub enum Action {
     #[oai(mapping = "revert")]
     #[serde(rename = "revert")]
     Revert(Revert),
-    /// Load the active version anew.
+    /// Reload the active version.
     #[oai(mapping = "restart")]
     #[serde(rename = "restart")]
     Restart(Restart),
@@ -117,7 +117,7 @@ pub struct Revert {
     pub to: Option<Version>,
 }
 
-/// Load the active version anew, and send it the requests from then on. Those in flight end where
+/// Reload the active version, and send it the requests from then on. Those in flight end where
 /// they began. The slots and the counters stay.
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

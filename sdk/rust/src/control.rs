@@ -19,7 +19,7 @@ const LOG_LINE_BYTES: usize = 8 * 1024;
 ///     control.progress("approval", 50);
 ///     let decision = control.approval("switch 12 nodes?", Span::hours(1))?;
 ///     control.info(format!("approved by {}", decision.by));
-///     control.sleep(Span::mins(10)); // durable: an engine restart does not start it anew
+///     control.sleep(Span::mins(10)); // durable: it continues after a restart of the engine
 ///     Ok(())
 /// }
 ///

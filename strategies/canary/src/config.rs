@@ -103,7 +103,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The steps, of which the last is 100.
+    /// The steps. The last is 100.
     ///
     /// # Errors
     /// [`Error::Config`] if they are not in rising order.

@@ -64,7 +64,7 @@ pub async fn drain(args: &DrainNode, context: &Context) -> Result<Exit> {
     }
 }
 
-/// What is missing until the node is drained.
+/// What the drain still waits for.
 fn waiting_for(node: &NodeRow) -> String {
     match node.ready {
         None => format!("waiting for node {} to report in", node.id),

@@ -20,7 +20,7 @@ const WRITES: usize = 50;
 
 const HEAD: [&str; 2] = ["WHAT FAILS", "WHAT IS LOST"];
 
-/// What was found, for programs.
+/// The findings, for programs.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {

@@ -85,7 +85,7 @@ impl Branch {
         }
     }
 
-    /// How many leaves fit into `share` lines, one of which may have to count the rest.
+    /// How many leaves fit into `share` lines; one line may have to count the rest.
     fn leaves_within(&self, share: usize) -> usize {
         if self.leaf_lines() <= share {
             return self.leaves.len();

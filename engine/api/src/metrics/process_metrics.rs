@@ -13,7 +13,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-/// What the crates below measure.
+/// The measurements of the crates below this one.
 #[derive(Debug)]
 pub(super) struct ProcessMetrics;
 

@@ -71,7 +71,7 @@ impl Collector for SourceGauges {
                 ConstGauge::<i64>::new(count).encode(gauge)?;
             }
         }
-        let help = "Answers of the registry of a source, and what it was asked in vain, by outcome";
+        let help = "Requests to the registry of a source, by outcome";
         let name = "discovery_source_answers";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (source, state) in &states {

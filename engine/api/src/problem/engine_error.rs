@@ -49,7 +49,7 @@ impl From<deployments::Error> for Problem {
             E::UnreadablePolicy(policy) => Self::new(
                 Kind::UnreadablePolicy,
                 format!(
-                    "{policy}; an admin can set it anew, or give it up: PUT or DELETE /api/v1/environments/{}", policy.environment
+                    "{policy}; an admin can replace it (PUT) or remove it (DELETE): /api/v1/environments/{}", policy.environment
                 ),
             ),
             E::KeyReused { by } => Self::new(
@@ -133,7 +133,7 @@ impl From<deployments::Error> for Problem {
                     Some(first) => {
                         format!("to see all of it, run: hotswap discovery get {}", first.source)
                     }
-                    None => format!("start one: hotswap node --environment {environment}"),
+                    None => format!("start one: hotswap node run --environment {environment}"),
                 };
                 Self::new(Kind::NoNodes, format!("{error}; {advice}"))
             }

@@ -59,7 +59,8 @@ const STATUSES: &[(u16, u16, &str)] = &[
     (
         PRECONDITION_FAILED,
         412,
-        "It is not as `If-Match` says. Nothing was changed: read it again, and decide anew.",
+        "The resource has changed since the version in `If-Match`. Nothing was changed: read it \
+         again, then retry.",
     ),
     (
         PAYLOAD_TOO_LARGE,

@@ -223,7 +223,7 @@ fn unknown_cluster(environment: &Environment, known: &BTreeSet<Environment>) -> 
         known.join(", ")
     };
     let detail = format!(
-        "environment '{environment}' is not configured and has no nodes; the environments are: {known}; to add this one, start a node: hotswap node --environment {environment}"
+        "environment '{environment}' is not configured and has no nodes; the environments are: {known}; to add this one, start a node: hotswap node run --environment {environment}"
     );
     Problem::new(Kind::UnknownCluster, detail)
 }

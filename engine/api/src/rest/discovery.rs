@@ -82,7 +82,7 @@ impl Discovery {
 
     /// Refresh a source
     ///
-    /// Asks the registry anew, and waits until it has answered or failed, 25 seconds at most. The
+    /// Asks the registry again, and waits until it has answered or failed, 25 seconds at most. The
     /// answer shows the source as it is then: after a failure its condition is `stale`, and
     /// `lastError` says why.
     #[oai(

@@ -127,7 +127,7 @@ impl Environments {
         request: &Request,
         /// The name of the environment.
         name: Path<Parsed<Environment>>,
-        /// The `ETag` of the policy to give up. Absent or `*`: whatever it is.
+        /// The `ETag` of the policy to remove. Absent or `*`: any policy.
         #[oai(name = "if-match")]
         if_match: Header<Option<String>>,
         body: OptionalJsonBody<ReasonRequest>,

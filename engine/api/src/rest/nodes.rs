@@ -132,8 +132,8 @@ impl Nodes {
     /// control port and to load balancers, and goes on serving what arrives. It counts as
     /// unavailable. A 409 means that the policy of its environment does not allow one more
     /// unavailable node: `detail` says how many there are. Just after the engine's start, the
-    /// answer waits for nodes that have not reported in yet. The node is told with the answer to
-    /// its next heartbeat, and `ready` and `inFlight` of the node show what it made of it.
+    /// answer waits for nodes that have not reported in yet. The node learns of it with the
+    /// answer to its next heartbeat; its `ready` and `inFlight` then show the effect.
     #[oai(path = "/nodes/:id/drain", method = "post", operation_id = "drainNode")]
     async fn drain(
         &self,

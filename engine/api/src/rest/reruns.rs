@@ -21,10 +21,10 @@ impl Reruns {
     /// Roll a finished deployment back
     ///
     /// Creates a new deployment of the version that ran before this one. If its nodes ran
-    /// different versions, it is that of the last successful deployment before. The request can
-    /// name another version. The answer says which version it is, and why. The rollback changes
-    /// all nodes at once, unless the request names a strategy. To stop a deployment that has not
-    /// ended, abort it instead.
+    /// different versions, takes the version of the last successful deployment before. The request
+    /// can name another version. The answer says which version it is, and why. The rollback
+    /// changes all nodes at once, unless the request names a strategy. To stop a deployment that
+    /// has not ended, abort it instead.
     #[oai(
         path = "/deployments/:id/rollback",
         method = "post",

@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use crate::diagnostics::Diagnostics;
 
-/// What an engine tells of itself, for a report of a fault.
+/// The diagnostics of an engine, for a report of a fault.
 #[derive(Debug, Object)]
 #[oai(rename_all = "camelCase")]
 pub(crate) struct DebugReport {

@@ -107,7 +107,7 @@ pub(crate) enum SourceErrorKind {
     Protocol,
     /// The configuration of the source cannot be used.
     Config,
-    /// The discovery component crashed, or exceeded a limit. It is started anew.
+    /// The discovery component crashed, or exceeded a limit. It is restarted.
     Crashed,
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct EnvironmentSettings {
     /// Where the policy comes from.
     pub source: EnvironmentSource,
     /// Why the policy that was set through the API cannot be read. No deployment begins until it
-    /// is set anew or given up. `policy` then says by which one nodes are drained and repaired.
+    /// is replaced or removed. `policy` is then the one that drains and repairs follow.
     pub damage: Option<String>,
     /// The version of the policy, higher with each change through the API; 0 where there was none.
     /// The `ETag` holds it.

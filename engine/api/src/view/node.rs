@@ -50,16 +50,16 @@ pub(crate) struct Node {
     pub unready_reason: Option<String>,
     /// The requests that it was working on at its last heartbeat, as far as it can tell.
     pub in_flight: Option<u64>,
-    /// What clients sent to it since it started, as its last heartbeat said, and what of it came
-    /// to nothing because of them. Absent: it does not report in, or has not said.
+    /// The requests of clients since it started, and those that failed because of the clients, as
+    /// of its last heartbeat. Absent: it does not report in, or has not said.
     pub traffic: Option<NodeTraffic>,
-    /// The modules of which it was decided what the node should run, sorted by name. Absent:
-    /// the store failed, so what was decided is not known now.
+    /// The modules for which the engine has decided what the node should run, sorted by name.
+    /// Absent: the store failed, so the decisions are not known now.
     pub modules: Option<Vec<NodeModule>>,
 }
 
-/// Requests to a node since it started. No version of a module is at fault for those that came to
-/// nothing because of their clients, so no soak judges them.
+/// Requests to a node since it started. Soaks ignore requests that failed because of their clients:
+/// no version of a module is at fault for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Object)]
 #[oai(rename_all = "camelCase")]
 pub(crate) struct NodeTraffic {

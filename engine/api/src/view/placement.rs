@@ -120,7 +120,7 @@ fn explain(
         NextStep::Deployment(id) => (
             NodeModuleState::Deploying,
             format!("deployment {id} is changing it"),
-            "the deployment decides what it runs".to_owned(),
+            "the deployment decides which version it runs".to_owned(),
         ),
         NextStep::Cordoned(cordon) => (
             NodeModuleState::Cordoned,

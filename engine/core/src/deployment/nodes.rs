@@ -1,4 +1,4 @@
-//! What each node of the plan runs, as the answers to calls tell.
+//! What each node of the plan runs, according to the answers to calls.
 
 use std::collections::HashMap;
 

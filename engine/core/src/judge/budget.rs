@@ -25,8 +25,8 @@ const SHARES_OF_ERRORS: f64 = 3.0;
 pub struct SoakHistory {
     soaks: u32,
     conditions: Vec<(ConditionId, f64)>,
-    /// The metrics of which a soak has tested a limit that was derived from what the previous
-    /// version did before. Each soak has its own such limit, so its evidence counts in no other.
+    /// The metrics for which a soak has tested a limit that was derived from what the previous
+    /// version did before. Each soak derives its own limit, so its evidence counts in no other.
     derived: Vec<String>,
     /// For each metric, by how much errors came in bursts.
     bursts: Vec<(String, Bursts)>,

@@ -6,7 +6,7 @@ use crate::Histogram;
 
 use super::dispersion::{PRIOR, PRIOR_WEIGHT};
 
-/// Readings of which the share of slow requests is kept.
+/// How many readings are kept, each as its share of slow requests.
 const KEPT: usize = 64;
 /// Readings by which it is decided which requests are slow.
 pub(super) const FIRST: usize = 3;

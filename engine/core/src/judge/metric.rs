@@ -2,9 +2,9 @@ use crate::ModuleMetric;
 
 use super::format;
 
-/// What the names of metrics of the module's own begin with.
+/// The prefix of the names of the module's own metrics.
 const MODULE: &str = "module:";
-/// What the names of queries begin with.
+/// The prefix of the names of queries.
 const QUERY: &str = "query:";
 
 /// How a metric that a check can name is judged.

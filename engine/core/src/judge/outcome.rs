@@ -109,7 +109,7 @@ impl Measured {
     }
 }
 
-/// What a test says, before it becomes a [`Tested`].
+/// The result of a test, before it becomes a [`Tested`].
 #[derive(Debug)]
 pub(super) struct Evidence {
     pub(super) kind: ConditionKind,

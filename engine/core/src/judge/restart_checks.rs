@@ -101,7 +101,7 @@ impl Restarts {
     ///
     /// Where no node with the new version could be read, nothing is known of its crashes.
     ///
-    /// `level` is that of all checks of the deployment.
+    /// `level` is the level of all checks of the deployment.
     pub(super) fn test(
         &self,
         limits: &CheckLimits,

@@ -370,13 +370,13 @@ fn a_promotion_ends_the_wait_that_is_under_way_once() {
     let promoted_once = after(&waiting).append(&promoted(false)).unwrap();
     assert!(!promoted_once.waiting && !promoted_once.promoted);
     let again = promoted_once.append(&promoted(false)).unwrap_err();
-    assert!(again.to_string().contains("no wait to end"), "{again}");
+    assert!(again.to_string().contains("nothing to promote"), "{again}");
     let answered = EventBody::Answered {
         call: 0,
         answer: crate::Answer::Done,
     };
     let over = [&waiting[..], std::slice::from_ref(&answered)].concat();
-    assert!(refusal(&over, false).contains("no wait to end"));
+    assert!(refusal(&over, false).contains("nothing to promote"));
     // In full it needs no wait, and none is open afterwards.
     let full = after(&over).append(&promoted(true)).unwrap();
     let next = full.append(&called(Call::Sleep { span: 60_000 })).unwrap();

@@ -24,9 +24,9 @@ pub enum SelectorError {
     Syntax {
         /// The place, from 1.
         position: usize,
-        /// What must stand there.
+        /// What is expected there.
         expected: &'static str,
-        /// What stands there.
+        /// What was found there.
         found: String,
     },
     /// A key or a value is not valid.

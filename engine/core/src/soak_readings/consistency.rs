@@ -1,4 +1,4 @@
-//! What must be true of every reading.
+//! The invariants of every reading.
 
 use crate::{NodeReading, VersionReading};
 

@@ -92,7 +92,7 @@ pub enum ErrorKind {
     Protocol,
     /// The backend's configuration cannot be used.
     Config,
-    /// The backend crashed, or exceeded a limit. It is started anew.
+    /// The backend crashed, or exceeded a limit. It is restarted.
     Crashed,
 }
 

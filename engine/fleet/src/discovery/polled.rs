@@ -15,7 +15,7 @@ pub struct Poll {
     pub source: Arc<str>,
     /// When it was asked last.
     pub at: Timestamp,
-    /// Why it is no node of this engine. `None` if it has answered, and its report counts.
+    /// Why it is not a node of this engine. `None` if it has answered, and its report counts.
     pub failure: Option<Arc<str>>,
 }
 

@@ -33,7 +33,7 @@ pub struct SourceState {
 pub struct Outcomes {
     /// It answered.
     pub answered: u64,
-    /// It failed. After each crash the backend is started anew.
+    /// It failed. The backend is restarted after each crash.
     pub failed: BTreeMap<ErrorKind, u64>,
 }
 

@@ -1,4 +1,4 @@
-//! What a source shows: the last answer, unless that one is not believed yet. Pure.
+//! The view of a source: its last answer, unless the engine does not believe it yet. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -66,7 +66,7 @@ struct Inner {
     prober: Option<Arc<dyn Prober>>,
     view: Mutex<View>,
     changes: watch::Sender<u64>,
-    /// What is not worth a change of its own has changed.
+    /// Something has changed that is not worth a change of its own.
     detail_changed: Notify,
     refreshes: mpsc::Sender<Refresh>,
     /// For [`WatchedSource::run`].
@@ -242,7 +242,7 @@ impl WatchedSource {
             .await
     }
 
-    /// What those who follow the source know of it.
+    /// What the followers of the source know of it.
     fn look(&self) -> Look {
         let view = self.view();
         // The age of a view, the time of an error and the counts are no changes.
@@ -282,7 +282,7 @@ impl WatchedSource {
         let condition = self.view().condition();
         if before != condition || condition == Condition::Starting {
             let (source, kind) = (&*self.inner.name, error.kind);
-            tracing::warn!(source, %kind, %error, "the registry does not answer; what it said last stays");
+            tracing::warn!(source, %kind, %error, "the registry does not answer, keeping its last view");
         }
     }
 

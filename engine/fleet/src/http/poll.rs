@@ -58,7 +58,7 @@ impl ProvenNode {
     }
 }
 
-/// Why an instance is no node of this engine, or does not answer.
+/// Why an instance is not a node of this engine, or does not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PollError {
     /// The URL cannot be one of a node.
@@ -75,7 +75,7 @@ pub enum PollError {
     /// It cannot be reached, or the connection broke.
     #[error("{0}")]
     Unreachable(String),
-    /// What answers is no node of this version.
+    /// The instance that answers is not a node of this version.
     #[error("what answers at {0} is not a HotSwap node of this version")]
     NotANode(SocketAddr),
     /// Another node answers.
@@ -218,7 +218,9 @@ impl PollClient {
         address: SocketAddr,
     ) -> Result<ProvenNode, PollError> {
         let challenge = random_challenge().ok_or_else(|| {
-            PollError::Unreachable("this machine has no randomness for a challenge".to_owned())
+            PollError::Unreachable(
+                "cannot get random bytes for a challenge from the system".to_owned(),
+            )
         })?;
         let has_tls = url.scheme() == "https";
         let request = self

@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// A node that proves nothing is alive while it takes connections: it may hang, or hold another
 /// token. Where something else answers at its address, it is gone from there: another node, or a
-/// program that is no node, such as the proxy of a service mesh, which takes every connection.
+/// program that is not a node, such as the proxy of a service mesh, which takes every connection.
 pub struct NodeProber {
     client: Arc<PollClient>,
     networks: Networks,

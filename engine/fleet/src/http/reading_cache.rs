@@ -44,7 +44,7 @@ impl ReadingCache {
         }
     }
 
-    /// Returns the cached result, or that of `read` if there is none that is young enough.
+    /// Returns the cached result, or the result of `read` if the cached one is missing or too old.
     ///
     /// Cancel safe: if the caller that reads is cancelled, the next one in line reads.
     pub(super) async fn get_or_read(

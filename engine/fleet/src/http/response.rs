@@ -1,4 +1,4 @@
-//! What a node's HTTP response means, or a missing one.
+//! The meaning of a node's HTTP response, or of a missing one.
 
 use std::error::Error as _;
 use std::io;

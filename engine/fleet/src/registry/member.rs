@@ -10,7 +10,7 @@ use super::report::ModuleStates;
 /// A registered node and its health.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// What it reported when it registered.
+    /// Its report when it registered.
     pub record: Arc<NodeRecord>,
     /// Derived from its last heartbeat, and from how long ago it was last heard of.
     pub health: Health,

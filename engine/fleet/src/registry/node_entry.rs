@@ -62,7 +62,7 @@ pub(super) struct Heard {
 /// only if this many restarts come in between.
 const MAX_REPLACED_BOOTS: usize = 16;
 
-/// What a node last reported of itself.
+/// The last report of a node about itself.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) health: NodeHealth,

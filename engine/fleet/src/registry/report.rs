@@ -1,4 +1,4 @@
-//! What nodes report of their modules.
+//! The reports of nodes about their modules.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

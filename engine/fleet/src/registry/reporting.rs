@@ -193,8 +193,8 @@ impl Registry {
     /// Stores a registration. Hold the node's save lock.
     ///
     /// # Errors
-    /// - [`Error::Taken`] if another engine has given the id to another node, of which this engine
-    ///   has not heard. It has by then.
+    /// - [`Error::Taken`] if another engine has given the id to another node. This engine did not
+    ///   know that node before; when this error is returned, it does.
     /// - [`Error::Save`] if the store failed.
     async fn save(&self, record: &NodeRecord, previous: Option<&Member>) -> Result<(), Error> {
         let mut replaces = previous.map(|previous| Arc::clone(&previous.record));
@@ -320,7 +320,7 @@ impl Registry {
         Ok(Some(self.told(&record)))
     }
 
-    /// What a node is told: what it should run, and whether it is cordoned.
+    /// The answer to a node: what it should run, and whether it is cordoned.
     pub(super) fn told(&self, node: &NodeRecord) -> HeartbeatAnswer {
         let provider = {
             let guard = self.inner.desired.read();

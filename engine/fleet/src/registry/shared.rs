@@ -1,4 +1,4 @@
-//! What nodes report to other engines that share the store.
+//! The reports of nodes to other engines that share the store.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};

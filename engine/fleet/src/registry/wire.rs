@@ -1,4 +1,4 @@
-//! What the registry tells nodes, in the types of their protocol.
+//! Answers of the registry to nodes, in the types of their protocol.
 
 use std::collections::BTreeMap;
 

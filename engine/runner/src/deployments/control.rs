@@ -1,4 +1,4 @@
-//! What people request of a running deployment. Each request is an event without a fence; the
+//! Requests of people to a running deployment. Each request is an event without a fence; the
 //! driver reads it.
 
 use std::time::Duration;

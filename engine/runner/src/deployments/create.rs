@@ -72,10 +72,10 @@ impl Deployments {
         Ok(id)
     }
 
-    /// Checks that the version of a deployment is still there. Our references hold nothing on
-    /// other engines: one of them may have found that nothing needs the version, right before the
-    /// journal said so. Whoever deletes looks at the journals again, and puts the record back where
-    /// it finds this one. If that looked too early, the record stays away, and the deployment is
+    /// Checks that the version of a deployment is still there. Our references do not bind other
+    /// engines: another engine may have decided to delete the version just before this journal was
+    /// written. That engine reads the journals again, and restores the record if it finds this
+    /// deployment. If it read them too early, the record stays deleted, and this deployment is
     /// aborted.
     ///
     /// # Errors

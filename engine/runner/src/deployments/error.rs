@@ -69,7 +69,7 @@ pub enum Error {
     /// The state of the deployment does not allow it.
     #[error(transparent)]
     IllegalTransition(#[from] IllegalTransition),
-    /// What the request is about is over, and the deployment waits for something else.
+    /// The wait that the request is about is over, and the deployment waits for something else.
     #[error("deployment {0} waits for something else by now")]
     WaitOver(DeploymentId),
     /// The journal of the deployment cannot be read, so nothing drives it.
@@ -197,7 +197,7 @@ pub enum Error {
     #[error("deployment {0} is not what should run any more")]
     NothingToUndo(DeploymentId),
     /// The requested deployment is not a success of the module in the environment.
-    #[error("{target} is no success of '{module}' in {environment}")]
+    #[error("{target} is not a successful deployment of '{module}' in {environment}")]
     NotASuccess {
         /// The version or the deployment.
         target: String,

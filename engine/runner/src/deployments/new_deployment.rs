@@ -84,7 +84,7 @@ pub enum UndoTarget {
     Deployment(DeploymentId),
 }
 
-/// What a request for a deployment follows from, where it is no plain one.
+/// What a deployment comes from: a rollback, a retry or an undo. All `None` for a plain request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Origin {
     pub(super) rollback_of: Option<DeploymentId>,

@@ -159,9 +159,9 @@ impl Deployments {
             End::Failed(reason) => preview.problems.push(format!(
                 "strategy '{name}' fails even if all goes well: {reason}"
             )),
-            End::Unknown(reason) => preview.problems.push(format!(
-                "it cannot be told what strategy '{name}' does: {reason}"
-            )),
+            End::Unknown(reason) => preview
+                .problems
+                .push(format!("cannot preview strategy '{name}': {reason}")),
         }
         if let Some(shortest) = rehearsed.shortest()
             && shortest >= header.policy.deadline

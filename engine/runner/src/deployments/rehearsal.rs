@@ -112,7 +112,7 @@ pub(super) async fn run(
         Ok(Exit::Failed(reason)) => End::Failed(reason),
         Ok(Exit::Trapped(cause)) => End::Failed(cause.message),
         Ok(Exit::Stopped(_)) => End::Unknown("it makes more calls than a deployment may"),
-        Ok(Exit::NoRoom(_)) => End::Unknown("the engine has no room to try it"),
+        Ok(Exit::NoRoom(_)) => End::Unknown("the engine does not have enough memory to try it"),
         Err(_) => End::Unknown("it computes for too long to be tried"),
     };
     let mut rehearsal = answers.lock();

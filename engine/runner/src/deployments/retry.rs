@@ -19,8 +19,7 @@ pub struct RetriedDeployment {
 
 impl Deployments {
     /// Creates a deployment that asks for the same as deployment `id`, which ended without
-    /// success. The strategy is the one of that name now, and the policy that of the environment
-    /// now.
+    /// success. Uses the strategy that has the name now, and the present policy of the environment.
     ///
     /// # Errors
     /// [`Error::NotEnded`], [`Error::HasSucceeded`]; [`Error::VersionGone`] where the version was

@@ -24,13 +24,16 @@ pub struct Rollback {
 }
 
 impl Deployments {
-    /// Creates a deployment of an earlier version than that of deployment `id`, with the strategy
+    /// Creates a deployment of an earlier version than deployment `id` has, with the strategy
     /// `direct` unless another one is named.
     ///
-    /// The earlier version is the one that is requested; else the one that all nodes of the
-    /// deployment ran before; else, where they ran different versions, that of the last
-    /// successful deployment of the module in the environment before, if that was for all nodes or
-    /// had the same selector. The rollback has the selector of deployment `id`.
+    /// The earlier version is the first of these:
+    /// 1. The requested version.
+    /// 2. The version that all nodes of the deployment ran before.
+    /// 3. If they ran different versions: the version of the last successful deployment of the
+    ///    module in the environment before, if that was for all nodes or had the same selector.
+    ///
+    /// The rollback has the selector of deployment `id`.
     ///
     /// # Errors
     /// [`Error::NoPreviousVersion`] where the module did not run on the nodes before, or the

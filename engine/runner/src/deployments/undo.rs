@@ -14,7 +14,7 @@ use super::{Deployments, Error, NewDeployment, NewUndo, Rollback, UndoTarget};
 /// Successes that are looked at at once, and that an error can name.
 const MAX_LOOKED_AT: usize = 50;
 
-/// How often a success is chosen anew. Each time, a rollout has ended between the choice and the
+/// How often a success is chosen again. Each time, a rollout has ended between the choice and the
 /// write.
 const MAX_CHOICES: u32 = 100;
 
@@ -29,15 +29,18 @@ struct Found {
 }
 
 impl Deployments {
-    /// Creates a deployment of the version of an earlier success, with the strategy and the
-    /// configuration of that one; where the strategy is gone, or does not take the
-    /// configuration any more, with `direct`, and the reason says so.
+    /// Creates a deployment of the version of an earlier success, with its strategy and its
+    /// configuration. If the strategy is gone, or no longer takes the configuration, uses `direct`
+    /// instead, and the reason says so.
     ///
-    /// The earlier success is the one that is requested, for the nodes that it was for; else the
-    /// last one of another version that the nodes of the present one had, for these; else, where
-    /// the module was retired, the last one. What is the present one is compared once more in the
-    /// write that creates the deployment: where another one has succeeded meanwhile, or the module
-    /// was retired, the engine chooses anew.
+    /// The earlier success is the first of these:
+    /// 1. The requested success, for the nodes that it was for.
+    /// 2. The last success of another version on the nodes of the current success, for these
+    ///    nodes.
+    /// 3. If the module was retired: the last success.
+    ///
+    /// The write that creates the deployment compares the current success again. If another
+    /// deployment has succeeded meanwhile, or the module was retired, the engine chooses again.
     ///
     /// # Errors
     /// [`Error::NoEarlierSuccess`], [`Error::NotASuccess`]; [`Error::VersionGone`] where the

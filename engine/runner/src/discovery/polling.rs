@@ -177,7 +177,7 @@ impl Polling {
         targets
     }
 
-    /// Asks one instance until no source lists it. Begins anew where that panics.
+    /// Asks one instance until no source lists it. Restarts after a panic.
     async fn keep_asking(self: Arc<Self>, id: NodeId, mut target: watch::Receiver<Arc<Target>>) {
         loop {
             let follow = AssertUnwindSafe(self.follow(&id, &mut target));
@@ -186,7 +186,7 @@ impl Polling {
             }
             tracing::error!(
                 node = %id,
-                "asking a node panicked, which is a bug: please report it; it begins anew"
+                "polling a node panicked, restarting it; this is a bug, please report it"
             );
             self.sleep(self.config.interval).await;
         }

@@ -66,7 +66,7 @@ impl RegistrarOptions {
     }
 
     /// Suits a registration that the registry asks for its health this often. It is made again at
-    /// twice the interval: each time a registry may begin to wait anew before it asks.
+    /// twice the interval: each time a registry may start its wait over before it asks.
     pub fn for_http(interval: Duration) -> Self {
         Self {
             interval: interval * 2,

@@ -36,7 +36,7 @@ pub(super) enum Error {
     #[error("the strategy could not be loaded")]
     Strategy(#[source] strategies::Error),
     /// The machine has no memory or address space for an instance of the strategy.
-    #[error("the machine has no room to run the strategy: {0}")]
+    #[error("not enough memory or address space to run the strategy: {0}")]
     NoRoom(String),
     /// This machine has no file, port or memory left for a connection.
     #[error("the nodes could not be asked")]

@@ -35,7 +35,7 @@ impl FailedNodes {
         self.nodes.keys()
     }
 
-    /// The nodes of which it is open what they do now.
+    /// The nodes whose last order has an unknown outcome.
     pub(super) fn unclear(&self) -> impl Iterator<Item = &NodeId> {
         let nodes = self.nodes.iter();
         nodes

@@ -149,9 +149,9 @@ pub(super) struct ListedFleet {
     heard: BTreeMap<NodeId, Health>,
     /// The nodes that have said that they stop.
     pub(super) stopped: Vec<NodeId>,
-    /// The nodes of which nothing was heard in time.
+    /// The nodes that did not report in in time.
     pub(super) unheard: Vec<NodeId>,
-    /// A node of which nothing was heard, and until when it has time to report in. Afterwards it
+    /// A node that has not reported in, and until when it has time to. Afterwards it
     /// is unheard.
     pub(super) awaited: Option<(NodeId, Instant)>,
     /// The nodes that have reported that they serve nothing.

@@ -1,4 +1,4 @@
-//! Nodes of a baseline that load the previous version anew when a soak begins, so that they are as
+//! Nodes of a baseline that reload the previous version when a soak begins, so that they are as
 //! cold as those of the canary.
 
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ pub(super) struct FreshBaseline {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct RestartedBaseline {
     restarted: Vec<NodeId>,
-    /// The nodes that did not load their version anew. They are not compared.
+    /// The nodes that did not reload their version. They are not compared.
     left_out: Vec<NodeFailure>,
 }
 
@@ -55,7 +55,7 @@ impl FreshBaseline {
         })
     }
 
-    /// Has the nodes of the baseline of a soak load their version anew, as many at the same time as
+    /// Has the nodes of the baseline of a soak reload their version, as many at the same time as
     /// the policy allows to be unavailable. None of them stops serving.
     ///
     /// Repeat it after a crash: a node that has carried the order out does not do so again. Which

@@ -107,7 +107,7 @@ impl NodeOperations<'_> {
         operated.await.failures
     }
 
-    /// Has nodes load the version anew that they run, `versions`. A node that takes longer than
+    /// Has nodes reload the version that they run, `versions`. A node that takes longer than
     /// `within` has failed.
     pub(super) async fn restart(
         &self,
@@ -182,7 +182,7 @@ impl NodeOperations<'_> {
 }
 
 /// Checks that this machine could send its orders, and that no node has seen a higher fence than
-/// `ours`, that of the orders.
+/// `ours`, the fence of the orders.
 ///
 /// # Errors
 /// [`Error::Nodes`] if this machine could open no connection; [`Error::StaleFence`] with the

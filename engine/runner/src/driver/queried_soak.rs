@@ -98,7 +98,10 @@ impl Question {
             error: None,
         };
         let Some(queried) = &self.query else {
-            reading.error = Some("the configuration has no query of that name".to_owned());
+            reading.error = Some(format!(
+                "the configuration has no query named '{}'",
+                self.name
+            ));
             return reading;
         };
         let (provider, pointer) = (&queried.provider, queried.pointer.as_deref());

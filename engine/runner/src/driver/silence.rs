@@ -12,14 +12,14 @@ use super::timers::{End, Timers};
 /// How often the nodes of a soak are looked after. Only memory is read.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a node may be away that has said that it stops, because it may be restarted on purpose;
-/// and one of which this engine knows nothing: as long as one that falls silent may, with the usual
+/// Grace period for a node that announced a stop (it may be restarting), and for a node that is
+/// unknown to this engine. Equals the silence after which a node becomes critical, with the default
 /// heartbeats.
 const GRACE: Duration = Duration::from_secs(12);
 
-/// Notices when nodes that run the new version fall silent. The health of a node is the one that
-/// people see: it is critical after as many missed heartbeats. It is unknown of a node that this
-/// engine has never heard of since it started, or that was removed: such a node is silent, too.
+/// Notices when nodes that run the new version fall silent. Uses the node's public health: it is
+/// critical after the same number of missed heartbeats. A node has no health if it was removed, or
+/// if this engine has not heard of it since it started: such a node counts as silent, too.
 pub(super) struct SilenceWatch {
     /// How many nodes may be silent, unless they are all that run the new version.
     tolerated: usize,

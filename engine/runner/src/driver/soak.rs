@@ -72,7 +72,7 @@ pub(super) struct Soak {
     needs_readings: bool,
     /// What providers of metrics are asked at each reading, where a check judges their answers.
     queried: Option<Box<QueriedSoak>>,
-    /// The nodes of the baseline that started anew beside the canary.
+    /// The nodes of the baseline that reloaded their version beside the canary.
     restarted: Option<Box<RestartedBaseline>>,
     /// The requests that the nodes send themselves.
     probed: Option<Box<ProbedSoak>>,
@@ -83,7 +83,7 @@ pub(super) struct Soak {
 
 impl Soak {
     /// Continues the soak that `call` began until `end`, from what the journal holds of its
-    /// beginning. `None` where `call` is no soak. Moves its arguments, since thousands may soak.
+    /// beginning. `None` if `call` is not a soak. Moves its arguments, since thousands may soak.
     pub(super) fn resume(
         call: Call,
         module: &ModuleVersion,
@@ -143,7 +143,7 @@ impl Soak {
         })
     }
 
-    /// Compares only with those nodes of the baseline that have started anew.
+    /// Compares only with those nodes of the baseline that have reloaded their version.
     pub(super) fn compare_with(&mut self, restarted: RestartedBaseline) {
         for node in restarted.left_out() {
             self.readings.leave_out(node);

@@ -21,7 +21,7 @@ pub(super) struct SoakContext {
     pub(super) probes: Option<Arc<SoakProbes>>,
     /// The queries that checks may name.
     pub(super) queries: Arc<[SoakQuery]>,
-    /// The baselines that start anew with each soak.
+    /// The baselines that reload their version with each soak.
     pub(super) fresh_baseline: Option<Arc<FreshBaseline>>,
     /// How many nodes may fail.
     pub(super) tolerated: usize,

@@ -1,12 +1,12 @@
-//! The time that a strategy is told.
+//! The clock that a strategy reads.
 
 use hotswap_core::{Answer, Timestamp};
 
-/// The time that a strategy is told. It never goes back, although the clock may have been set
+/// The clock that a strategy reads. It never goes back, even if the clock of the machine was set
 /// back while no engine drove the deployment.
 #[derive(Debug, Default)]
 pub(super) struct StrategyTime {
-    /// The latest time that the strategy was told.
+    /// The latest time that the strategy has read.
     latest: Timestamp,
 }
 

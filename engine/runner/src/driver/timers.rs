@@ -192,7 +192,7 @@ impl Timers {
         }
     }
 
-    /// The end of a wait of which the journal tells the due time and the whole length.
+    /// The end of a wait; the journal holds its due time and its whole length.
     fn measure(&self, due: Timestamp, length: Duration) -> End {
         if due == Timestamp::MAX {
             return End::NEVER;

@@ -92,8 +92,8 @@ pub(super) async fn complete(
     }
 }
 
-/// What the nodes of a baseline came to that start anew; nothing, as soon as the canary falls
-/// silent: then the soak ends before it compares.
+/// The result of reloading the nodes of a baseline. Empty as soon as the canary falls silent: the
+/// soak then ends before it compares.
 async fn unless_silent(
     restart: impl Future<Output = Result<RestartedBaseline, Error>>,
     mut silence: SilenceWatch,
@@ -156,7 +156,7 @@ mod tests {
     use super::super::fixture::{ListedFleet, TestClock};
     use super::*;
 
-    /// Without the canary there is nothing to compare with the nodes that start anew.
+    /// Without the canary there is nothing to compare with the reloaded nodes.
     #[tokio::test(start_paused = true)]
     async fn a_baseline_does_not_start_anew_beside_a_silent_canary() {
         let soak = Call::Soak {

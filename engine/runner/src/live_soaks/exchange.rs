@@ -11,11 +11,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{Change, LiveSoaks, Shown, SoakProgress, Source};
 
-/// How often each soak is told again: an engine may have started meanwhile, and a message may be
-/// lost.
+/// Interval at which each soak is sent again to the other engines: one may have started meanwhile,
+/// or a message may have been lost.
 const REPEAT: Duration = Duration::from_secs(10);
 
-/// What another engine tells of is shown for this long: it may have been killed.
+/// How long a soak of another engine is shown after its last message: the engine may have been
+/// killed.
 const MAX_SILENCE: Duration = REPEAT.saturating_mul(3);
 
 /// The largest message. Answers of metric providers are left out of a larger one.

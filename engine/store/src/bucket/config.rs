@@ -29,7 +29,7 @@ pub struct BucketConfig {
     pub prefix: String,
     /// The URL of the server. `None` for Amazon's.
     pub endpoint: Option<String>,
-    /// The region. `None` for that of the environment, or `us-east-1`.
+    /// The region. `None`: the region in the environment variables, or `us-east-1`.
     pub region: Option<String>,
     /// `None` for those of the environment: variables (`AWS_ACCESS_KEY_ID`, …), the service account
     /// of a pod, or the role of a machine.

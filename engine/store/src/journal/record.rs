@@ -1,4 +1,4 @@
-//! What a store returns, and what it is asked for.
+//! The queries of a store, and the records that it returns.
 
 use hotswap_core::{
     Damage, DeploymentId, Environment, Event, Fence, Lifecycle, ModuleName, Status, Timestamp,

@@ -15,7 +15,7 @@ use crate::blobs::{SharedBlobs, SharedError, Upload};
 /// Small enough that no other command waits for it.
 pub(super) const CHUNK: u64 = 256 << 10;
 
-/// A list of chunks with a name of its own, until it gets that of the blob.
+/// A list of chunks with a name of its own, until it gets the name of the blob.
 struct RedisUpload {
     commands: Commands,
     word: String,

@@ -19,7 +19,7 @@ use crate::{CatalogueError, EngineMessages};
 /// Messages that a receiver may be behind.
 const CAPACITY: usize = 256;
 
-/// A connection on which nothing arrived for so long is made anew: it may be dead without a word.
+/// A connection that was silent for so long is replaced: it may be dead without notice.
 /// Every engine sends more often while it has nodes.
 const MAX_SILENCE: Duration = Duration::from_secs(10);
 

@@ -84,7 +84,7 @@ impl Commands {
         Reply::of(self.read(script, args).await?)
     }
 
-    /// A part of what the server tells of itself.
+    /// One section of the information that the server gives about itself.
     ///
     /// # Errors
     /// As [`Self::read`].

@@ -1,4 +1,4 @@
-//! By what an engine identifies itself to the server and to sentinels, and whom it trusts.
+//! Credentials for the server and the sentinels, and the trusted certificate authorities.
 
 use std::path::Path;
 

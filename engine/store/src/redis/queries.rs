@@ -115,7 +115,7 @@ fn read_snapshot(value: redis::Value) -> Result<Option<Snapshot>, Error> {
     }
     let format = u32::try_from(reply.number(0)?);
     Ok(Some(Snapshot {
-        format: format.map_err(|_| Error::Answer("the format of a snapshot is no format"))?,
+        format: format.map_err(|_| Error::Answer("the format number of a snapshot is invalid"))?,
         next_seq: reply.number(1)?,
         body: reply.bytes(2)?.to_vec(),
     }))

@@ -44,7 +44,7 @@ impl Args {
     }
 }
 
-/// An answer: a list of texts, some of which may be missing.
+/// An answer: a list of texts; some may be missing.
 #[derive(Debug)]
 pub(super) struct Reply(Vec<Option<Vec<u8>>>);
 

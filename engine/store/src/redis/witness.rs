@@ -216,7 +216,7 @@ impl Witness {
                 self.rewind(Place::of(position));
                 self.saw_epoch(reply.text(1)?);
             }
-            _ => return Err(Error::Answer("what it says of its end is unknown")),
+            _ => return Err(Error::Answer("unknown state of the end of the log")),
         }
         Ok(true)
     }

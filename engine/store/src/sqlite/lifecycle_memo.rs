@@ -1,4 +1,4 @@
-//! The lifecycle beside a journal: a memo of the fold over its events, which can be folded anew.
+//! The lifecycle beside a journal: a memo of the fold over its events, which can be folded again.
 
 use hotswap_core::Lifecycle;
 use rusqlite::{Connection, Row};

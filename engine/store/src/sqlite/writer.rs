@@ -29,7 +29,7 @@ pub(super) const MAX_BATCH: usize = 1024;
 const SPIN: Duration = Duration::from_micros(50);
 
 /// The writer thread. It takes all queued commands, executes them in one transaction and
-/// commits. Only then does it reply and notify subscribers, so that whatever anyone is told is on
+/// commits. Only then does it reply and notify subscribers, so that everything it reports is on
 /// disk.
 pub(super) struct Writer {
     connection: Connection,

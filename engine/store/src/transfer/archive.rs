@@ -125,7 +125,7 @@ impl<W: Write> ArchiveWriter<W> {
     }
 }
 
-/// An archive in a file, of which all records were read once and the digest was compared.
+/// An archive in a file. All its records were read once, and its digest was compared.
 #[derive(Debug, Clone)]
 pub struct Archive {
     path: PathBuf,

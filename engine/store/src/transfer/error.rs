@@ -16,7 +16,7 @@ pub enum Error {
     /// The archive could not be read.
     #[error("could not read the archive")]
     Read(#[source] io::Error),
-    /// It is no archive.
+    /// The file is not an archive.
     #[error("this is no archive of a store; name a file that `hotswap store export` has written")]
     Foreign,
     /// A newer release has written it.

@@ -58,7 +58,7 @@ impl BlockingQuery {
     }
 
     /// The cursor after an answer with this index. One that is lower than that of the query belongs to
-    /// another history, so the query after it begins anew.
+    /// another history, so the query after it starts over.
     #[must_use]
     pub fn next_cursor(&self, index: Option<&str>) -> String {
         let latest: u64 = index.and_then(|index| index.parse().ok()).unwrap_or(0);

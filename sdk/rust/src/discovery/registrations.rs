@@ -15,7 +15,7 @@ pub trait KeyValueStore {
     /// Any.
     fn grant(&mut self, context: &Context, ttl: Span) -> Result<Self::Lease, Error>;
 
-    /// Begins the time of a lease anew.
+    /// Restarts the time of a lease.
     ///
     /// # Errors
     /// [`Error::NotFound`] if it has ended.

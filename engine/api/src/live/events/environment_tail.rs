@@ -59,7 +59,7 @@ impl EnvironmentTail {
         Ok((tail, cursor.is_some() && valid.is_none()))
     }
 
-    /// Begins anew, with the last events.
+    /// Starts over, with the last events.
     pub async fn rewind(&mut self) -> Result<(), Error> {
         // First: nothing that is deleted from here on may be missed.
         let deleted = self.deployments.deleted_through().await?;
@@ -76,7 +76,7 @@ impl EnvironmentTail {
     }
 
     /// The next events, at most `limit`. Where there are none, waits for one, at most for `wait`.
-    /// `None` if some were deleted before they were read: the tail then begins anew.
+    /// `None` if some were deleted before they were read: the tail then starts over.
     ///
     /// Cancel safe: the position advances only with what is returned.
     ///

@@ -69,7 +69,7 @@ impl EventReader {
         self.deployments.epoch() != self.epoch
     }
 
-    /// The store has lost what it had: what the client has may not be there any more.
+    /// The store has lost writes: events that the client has may no longer be there.
     pub(super) async fn start_over(&mut self) -> Result<Vec<ReaderItem>, Error> {
         let epoch = self.deployments.epoch();
         match &mut self.scope {

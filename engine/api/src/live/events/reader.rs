@@ -42,7 +42,7 @@ pub(crate) enum ReaderItem {
     /// An event that cannot be read, is missing or cannot follow those before it, and the cursor
     /// behind it.
     Damage(Box<view::StreamedDamage>, EventCursor),
-    /// What is known of a soak that is under way. No event: it has no cursor.
+    /// The progress of a running soak. It is not an event, so it has no cursor.
     Soak(Box<view::SoakProgress>),
     /// The client's cursor is of another store, or events after it were deleted: the stream
     /// starts over.

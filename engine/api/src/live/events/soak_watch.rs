@@ -1,4 +1,4 @@
-//! What is known of soaks that are under way, for streams of events.
+//! The progress of running soaks, for streams of events.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ pub(super) struct SoakWatch {
     deployments: Deployments,
     changes: SoakChanges,
     of: Option<DeploymentId>,
-    /// What the stream of one deployment has sent last.
+    /// What the stream of one deployment sent last.
     sent: Option<Arc<SoakProgress>>,
     /// The deployment whose soak has changed, where it was not returned yet.
     changed: Option<DeploymentId>,

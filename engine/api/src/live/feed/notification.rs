@@ -280,7 +280,7 @@ fn promoted(event: &Event) -> Option<Draft> {
     Some(Draft::new(target::PROMOTED, fields))
 }
 
-/// What a soak came to: the same as in the state of the deployment.
+/// The result of a soak: the same as in the state of the deployment.
 fn judged(event: &Event) -> Option<Draft> {
     let EventBody::Answered {
         answer: Answer::Verdict(verdict),

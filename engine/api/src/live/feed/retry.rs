@@ -22,8 +22,8 @@ pub(super) fn log_retry(error: &Error) {
     );
 }
 
-/// Runs what `begin` begins to its end, and anew where it panics: its subscribers would wait for
-/// ever, since those who come later find that it has been begun.
+/// Runs the future of `begin` to its end, and restarts it after a panic. Otherwise its subscribers
+/// would wait for ever: later ones find that it has already begun.
 pub(super) async fn run_to_end<F: Future<Output = ()>>(mut begin: impl FnMut() -> F) {
     let mut backoff = journal_backoff();
     while AssertUnwindSafe(begin()).catch_unwind().await.is_err() {

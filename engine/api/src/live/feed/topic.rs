@@ -71,7 +71,7 @@ impl Topic {
         self.last_offset.send_replace(offset);
     }
 
-    /// Sends the present state of something, which is no notification, to all subscribers. It is
+    /// Sends the present state of something to all subscribers. It is not a notification. It is
     /// not kept. Wakes streams.
     pub fn send(&mut self, message: &OutboundMessage) {
         self.subscribers.retain(|_, subscriber| {
@@ -168,7 +168,7 @@ pub(crate) struct Subscription {
     /// The epoch of what is sent.
     pub epoch: Arc<str>,
     pub start: StartPoint,
-    /// What the subscriber needs where it does not get everything that it missed.
+    /// What the subscriber needs if it does not get everything that it missed.
     pub snapshot: Option<Value>,
 }
 

@@ -39,7 +39,7 @@ struct Inner {
 }
 
 impl DeploymentsHub {
-    /// `capacity` is that of the clients' send queues.
+    /// `capacity`: the capacity of the clients' send queues.
     pub fn new(engine: &Engine, capacity: &QueueCapacity) -> Self {
         let retention = Retention::half_of(capacity);
         Self(Arc::new(Inner {

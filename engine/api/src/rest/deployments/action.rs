@@ -26,7 +26,7 @@ pub(super) struct PauseRequest {
     pub requester_email: Option<String>,
 }
 
-/// A request of which the reason is kept: to abort or terminate a deployment, to retire a
+/// A request whose reason is kept: to abort or terminate a deployment, to retire a
 /// module, or to cordon, uncordon or delete a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Object)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -135,7 +135,7 @@ pub(in crate::rest) struct UndoRequest {
 )]
 pub(in crate::rest) struct RollbackRequest {
     /// The version to deploy. Absent: the version that all nodes ran before; if they ran
-    /// different versions, that of the last successful deployment before.
+    /// different versions, the version of the last successful deployment before.
     pub to: Option<String>,
     /// The name of the strategy. Absent: `direct`, which changes all nodes at once.
     pub strategy: Option<String>,

@@ -144,7 +144,7 @@ fn describe_unknown_properties(unexpected: &[String], object: &Value) -> String 
     }
 }
 
-/// Lists the alternatives of which a value matches none. `None` if an alternative is not a
+/// Lists the alternatives for a value that matches none. `None` if an alternative is not a
 /// simple one: a constant, a type or a pattern.
 fn describe_alternatives(
     value: &Value,

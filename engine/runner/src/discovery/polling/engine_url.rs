@@ -7,18 +7,18 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 pub enum EngineUrl {
     /// The operator has chosen it.
     Advertised(String),
-    /// The address that the engine listens on; for all addresses, the one from which it reaches
-    /// whom it tells it.
+    /// The address that the engine listens on. If it listens on all addresses, the local address
+    /// of the route to the peer.
     Listening(SocketAddr),
     /// As [`Self::Listening`], with TLS.
     ListeningWithTls(SocketAddr),
 }
 
 impl EngineUrl {
-    /// The URL for who is at `peer`. Sends nothing.
+    /// The URL by which `peer` reaches this engine. Sends nothing.
     ///
     /// # Errors
-    /// If this machine has no way there.
+    /// If this machine has no route to `peer`.
     pub fn towards(&self, peer: SocketAddr) -> io::Result<String> {
         let (scheme, listening) = match self {
             Self::Advertised(url) => return Ok(url.clone()),
