@@ -3,8 +3,11 @@
 # of Kubernetes until it is killed.
 #
 #   box.sh FOLDER ADDRESS CONTROLLERS
+#
+# CONTROLLERS are those of control groups of version 1, or the word cgroup2.
 set -euo pipefail
 folder=$1 address=$2 controllers=$3
+# shellcheck source=/dev/null
 . "$folder/programs.env"
 
 # /proc still shows the machine's numbers: this is the process id by which down.sh finds the node.
@@ -15,13 +18,22 @@ echo "$pid" > "$folder/pid"
 mount --make-rshared /
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
-mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
-for controller in $controllers; do
-  mkdir "/sys/fs/cgroup/$controller"
-  options=$controller
-  [ "$controller" = systemd ] && options=none,name=systemd
-  mount -t cgroup -o "$options" cgroup "/sys/fs/cgroup/$controller"
-done
+if [ "$controllers" = cgroup2 ]; then
+  mount -t cgroup2 cgroup2 /sys/fs/cgroup
+  # A group that passes controllers on may hold no process: up.sh has put this one into a group below.
+  read -ra available < /sys/fs/cgroup/cgroup.controllers
+  for controller in "${available[@]}"; do
+    echo "+$controller" > /sys/fs/cgroup/cgroup.subtree_control
+  done
+else
+  mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
+  for controller in $controllers; do
+    mkdir "/sys/fs/cgroup/$controller"
+    options=$controller
+    [ "$controller" = systemd ] && options=none,name=systemd
+    mount -t cgroup -o "$options" cgroup "/sys/fs/cgroup/$controller"
+  done
+fi
 # Folders whose names Kubernetes fixes are private to the node.
 mount -t tmpfs -o mode=755 tmpfs /run
 mount -t tmpfs -o mode=755 tmpfs /var/lib
@@ -87,12 +99,12 @@ for _ in $(seq 600); do
   sleep 0.2
 done
 # Whatever asks the API server often may: there is one node, and tests wait for it.
-fast="--kube-api-qps=200 --kube-api-burst=400 --leader-elect=false --bind-address=127.0.0.1"
-part kube-controller-manager kube-controller-manager $fast \
+fast=(--kube-api-qps=200 --kube-api-burst=400 --leader-elect=false --bind-address=127.0.0.1)
+part kube-controller-manager kube-controller-manager "${fast[@]}" \
   --kubeconfig="$folder/kube-controller-manager.conf" --use-service-account-credentials=true \
   --root-ca-file="$keys/ca.crt" --service-account-private-key-file="$keys/accounts.key" \
   --flex-volume-plugin-dir="$folder/run"
-part kube-scheduler kube-scheduler $fast --kubeconfig="$folder/kube-scheduler.conf"
+part kube-scheduler kube-scheduler "${fast[@]}" --kubeconfig="$folder/kube-scheduler.conf"
 part kubelet kubelet --config="$folder/kubelet.yaml" --kubeconfig="$folder/kubelet.conf" \
   --hostname-override=node1 --node-ip="$address"
 part kube-proxy kube-proxy --config="$folder/kube-proxy.yaml"

@@ -23,7 +23,7 @@ if [ -s "$folder/group" ]; then
   group=$(cat "$folder/group")
   for _ in $(seq 50); do
     left=
-    for found in /sys/fs/cgroup/*/"$group"; do
+    for found in /sys/fs/cgroup/"$group" /sys/fs/cgroup/*/"$group"; do
       [ -d "$found" ] || continue
       find "$found" -depth -type d -exec rmdir {} + 2>/dev/null
       [ -d "$found" ] && left=$found

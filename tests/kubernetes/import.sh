@@ -3,5 +3,6 @@
 #
 #   import.sh FOLDER ARCHIVE
 set -euo pipefail
+# shellcheck source=/dev/null
 . "$1/programs.env"
 ctr --address "$1/containerd.sock" --namespace k8s.io images import "$2" > /dev/null

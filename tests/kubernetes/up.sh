@@ -12,9 +12,9 @@
 # The node is a box of its own: it has its own network, mounts, processes, control groups and host
 # name. So every part listens on its usual port, and the rules of kube-proxy do not touch the machine,
 # which sees one more interface, with a network of 198.18.0.0/15 (set aside for tests), and one control
-# group in each hierarchy.
+# group, in each hierarchy where the machine has version 1 of them.
 #
-# Needs root, overlayfs, control groups of version 1, iproute2, util-linux, openssl and curl.
+# Needs root, overlayfs, control groups (version 1 or 2), iproute2, util-linux, openssl and curl.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "${1:?FOLDER}"
@@ -23,8 +23,13 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/hotswap packages=$cache/kubernetes-package
 # A socket's path has 107 characters at most, and the node has its own /run and /var.
 case $folder/ in /run/*|/var/*|/proc/*|/sys/*) echo "not below /run or /var: $folder" >&2; exit 2;; esac
 [ ${#folder} -le 80 ] || { echo "too long for the path of a socket: $folder" >&2; exit 2; }
-[ "$(stat --file-system --format=%T /sys/fs/cgroup)" = tmpfs ] ||
-  { echo "this needs control groups of version 1" >&2; exit 2; }
+case $(stat --file-system --format=%T /sys/fs/cgroup) in
+  tmpfs) controllers= ;;
+  cgroup2fs) controllers=cgroup2 ;;
+  *) echo "no control groups at /sys/fs/cgroup" >&2; exit 2 ;;
+esac
+# A kernel that has them as modules, and does not load them by itself.
+modprobe --all --quiet overlay br_netfilter 2> /dev/null || true
 "$here/down.sh" "$folder"
 
 number=$(printf %s "$folder" | cksum | cut -d' ' -f1)
@@ -151,22 +156,42 @@ conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeou
 END
 
 # --- The box ---
-controllers=
-for hierarchy in /sys/fs/cgroup/*; do
-  [ -f "$hierarchy/cgroup.clone_children" ] || continue
-  controllers="$controllers ${hierarchy##*/}"
-  mkdir -p "$hierarchy/$group"
-  for file in cpuset.cpus cpuset.mems; do
-    [ -f "$hierarchy/$file" ] && cat "$hierarchy/$file" > "$hierarchy/$group/$file"
-  done
-done
 echo "$group" > group
-echo "$link" > link
-(
-  for controller in $controllers; do echo $BASHPID > "/sys/fs/cgroup/$controller/$group/cgroup.procs"; done
-  exec setsid unshare --net --mount --pid --ipc --uts --cgroup --fork --propagation private \
-    "$here/box.sh" "$folder" "$address" "$controllers" < /dev/null > log/box.log 2>&1
-) &
+echo "$link" > ./link
+box=("$here/box.sh" "$folder" "$address")
+if [ "$controllers" = cgroup2 ]; then
+  # The node's group passes on whatever controllers the machine has.
+  read -ra available < /sys/fs/cgroup/cgroup.controllers
+  for controller in "${available[@]}"; do
+    echo "+$controller" > /sys/fs/cgroup/cgroup.subtree_control ||
+      echo "the node does without the controller $controller" >&2
+  done
+  mkdir -p "/sys/fs/cgroup/$group/parts"
+  (
+    # The namespace begins at the group in which it is made. Then the group has to be left: one that
+    # passes controllers on may hold no process.
+    echo $BASHPID > "/sys/fs/cgroup/$group/cgroup.procs"
+    # shellcheck disable=SC2016
+    exec setsid unshare --cgroup bash -c 'echo $$ > "$0" && exec "$@"' \
+      "/sys/fs/cgroup/$group/parts/cgroup.procs" \
+      unshare --net --mount --pid --ipc --uts --fork --propagation private \
+      "${box[@]}" "$controllers" < /dev/null > log/box.log 2>&1
+  ) &
+else
+  for hierarchy in /sys/fs/cgroup/*; do
+    [ -f "$hierarchy/cgroup.clone_children" ] || continue
+    controllers="$controllers ${hierarchy##*/}"
+    mkdir -p "$hierarchy/$group"
+    for file in cpuset.cpus cpuset.mems; do
+      [ -f "$hierarchy/$file" ] && cat "$hierarchy/$file" > "$hierarchy/$group/$file"
+    done
+  done
+  (
+    for controller in $controllers; do echo $BASHPID > "/sys/fs/cgroup/$controller/$group/cgroup.procs"; done
+    exec setsid unshare --net --mount --pid --ipc --uts --cgroup --fork --propagation private \
+      "${box[@]}" "$controllers" < /dev/null > log/box.log 2>&1
+  ) &
+fi
 for _ in $(seq 100); do [ -s pid ] && break; sleep 0.05; done
 pid=$(cat pid)
 # While the node is down, nothing that is meant for it may leave the machine by the default route.
@@ -182,6 +207,7 @@ END
 chmod +x inside
 
 # --- Images and DNS ---
+# shellcheck source=/dev/null
 . "$folder/programs.env"
 export KUBECONFIG=$folder/kubeconfig
 fail() { echo "$1" >&2; tail --lines=5 "$folder"/log/*.log >&2; exit 1; }
