@@ -17,7 +17,8 @@ const END: Duration = Duration::from_secs(20);
 const LOST: &str = "the collector does not take what it is sent";
 const BACK: &str = "the collector takes what it is sent again";
 
-/// Engine and one node that record every request, and send its span at once to the collector.
+/// Engine and one node with a module, which record every request, and send its span at once to the
+/// collector.
 async fn start(url: &str, protocol: &str) -> Result<Installation> {
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", url),
@@ -27,7 +28,14 @@ async fn start(url: &str, protocol: &str) -> Result<Installation> {
         ("OTEL_BSP_SCHEDULE_DELAY", "20"),
         ("OTEL_BSP_EXPORT_TIMEOUT", "300"),
     ];
-    Installation::start_with(QA, 1, &variables).await
+    let hotswap = Installation::start_with(QA, 1, &variables).await?;
+    let id = hotswap
+        .propose("2.0.0", "direct", serde_json::json!({}))
+        .await?;
+    hotswap.approve(&id).await?;
+    let ended = hotswap.wait_for_end(&id).await?;
+    ensure!(ended["status"] == "succeeded", "{ended}");
+    Ok(hotswap)
 }
 
 /// The URLs at which engine and node show what became of their spans.
@@ -63,8 +71,7 @@ async fn ask_until(
     loop {
         hotswap.get("/api/v1/nodes").await?;
         for url in &urls {
-            // There is no module yet, but a span.
-            reqwest::get(format!("{url}none")).await?;
+            reqwest::get(url).await?;
         }
         let now = spans(process, outcome).await?;
         if now >= before + more {
@@ -84,12 +91,6 @@ fn lines_with(log: &str, text: &str) -> usize {
 /// Checks that a collector that takes nothing costs spans, and nothing else.
 async fn check_lost(url: &str, protocol: &str) -> Result<()> {
     let mut hotswap = start(url, protocol).await?;
-    let id = hotswap
-        .propose("2.0.0", "direct", serde_json::json!({}))
-        .await?;
-    hotswap.approve(&id).await?;
-    let ended = hotswap.wait_for_end(&id).await?;
-    ensure!(ended["status"] == "succeeded", "{ended}");
     for process in shown_at(&hotswap).await? {
         ask_until(&hotswap, &process, "failed", 3).await?;
         ensure!(spans(&process, "exported").await? == 0);
