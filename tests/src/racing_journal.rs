@@ -1,9 +1,10 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use hotswap_core::{Append, EventBody};
 use hotswap_store::{AppendError, Head, Journal};
+use tokio::sync::Mutex;
 
 use crate::{InterceptedJournal, Interceptor};
 
@@ -13,6 +14,7 @@ pub struct Race {
     is_target: fn(&EventBody) -> bool,
     body: EventBody,
     has_raced: AtomicBool,
+    /// Locked while the person's event is appended.
     result: Mutex<Option<Result<Head, AppendError>>>,
 }
 
@@ -37,10 +39,10 @@ impl RacingJournal {
 }
 
 impl Race {
-    /// What came of the person's append; `None` before it was tried.
-    pub fn take_result(&self) -> Option<Result<Head, AppendError>> {
-        let mut result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
-        result.take()
+    /// What came of the person's append; `None` before it was tried. Waits while it is under way, so
+    /// whoever has seen the event gets its result.
+    pub async fn take_result(&self) -> Option<Result<Head, AppendError>> {
+        self.result.lock().await.take()
     }
 }
 
@@ -54,8 +56,8 @@ impl Interceptor for Race {
                 bodies: vec![self.body.clone()],
                 ..append.clone()
             };
-            let result = journal.append(first).await;
-            *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            let mut result = self.result.lock().await;
+            *result = Some(journal.append(first).await);
         }
         journal.append(append).await
     }

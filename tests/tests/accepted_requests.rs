@@ -122,7 +122,10 @@ async fn an_abort_accepted_right_before_the_success_rolls_back() -> Result<()> {
     let (engine, journal) = fixture.start_racing(is_success, abort()).await?;
     let id = deploy(&engine, ("direct", json!({})), false).await?;
     let state = wait_for_end(&engine, id).await?;
-    journal.take_result().context("the abort did not race")??;
+    journal
+        .take_result()
+        .await
+        .context("the abort did not race")??;
     assert_eq!(state.status(), Status::RolledBack, "{:?}", state.cause);
     engine.shutdown().await;
     Ok(())
@@ -137,7 +140,10 @@ async fn an_abort_accepted_right_before_a_call_rolls_back() -> Result<()> {
     let (engine, journal) = fixture.start_racing(is_last_intent, abort()).await?;
     let id = deploy(&engine, ("direct", json!({})), false).await?;
     let state = wait_for_end(&engine, id).await?;
-    journal.take_result().context("the abort did not race")??;
+    journal
+        .take_result()
+        .await
+        .context("the abort did not race")??;
     assert_ne!(state.status(), Status::Succeeded);
     engine.shutdown().await;
     Ok(())
@@ -158,7 +164,10 @@ async fn an_abort_after_the_success_is_rejected_and_says_so() -> Result<()> {
     let (engine, journal) = fixture.start_racing(is_end, abort()).await?;
     let id = deploy(&engine, ("direct", json!({})), false).await?;
     let state = wait_for_end(&engine, id).await?;
-    let result = journal.take_result().context("the abort did not race")?;
+    let result = journal
+        .take_result()
+        .await
+        .context("the abort did not race")?;
     let Err(AppendError::IllegalTransition(reason)) = result else {
         panic!("{result:?}");
     };
@@ -179,7 +188,10 @@ async fn a_pause_accepted_right_before_the_success_holds_it_back() -> Result<()>
     let (engine, journal) = fixture.start_racing(is_success, pause).await?;
     let id = deploy(&engine, ("direct", json!({})), false).await?;
     wait_until(&engine, id, |state| state.status() == Status::Paused).await?;
-    journal.take_result().context("the pause did not race")??;
+    journal
+        .take_result()
+        .await
+        .context("the pause did not race")??;
     engine.shutdown().await;
     // Neither this engine nor the next one goes on.
     let engine = fixture.start_engine().await?;
@@ -247,6 +259,7 @@ async fn an_approval_accepted_right_before_its_time_out_counts() -> Result<()> {
     let state = wait_for_end(&engine, id).await?;
     journal
         .take_result()
+        .await
         .context("the approval did not race")??;
     assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
     engine.shutdown().await;

@@ -215,6 +215,7 @@ async fn a_promotion_accepted_right_before_the_verdict_of_a_soak_counts() -> Res
     let state = wait_for_end(&engine, id).await?;
     journal
         .take_result()
+        .await
         .context("the promotion did not race")??;
     assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
     let events = fixture.resources.store.events(id, 0, usize::MAX).await?;
@@ -235,6 +236,7 @@ async fn a_promotion_after_the_last_wait_is_refused() -> Result<()> {
     let state = wait_for_end(&engine, id).await?;
     let refused = journal
         .take_result()
+        .await
         .context("the promotion did not race")?
         .unwrap_err();
     assert!(

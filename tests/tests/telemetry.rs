@@ -359,7 +359,7 @@ async fn shifts_restarts_and_repairs_are_parts_of_traces() -> Result<()> {
     // What takes effect on a node, the order of the engine, and what gave the order.
     let expected = [
         ("slots.shift", "node.shift", "deployment.call"),
-        ("slots.restart", "node.restart", "deployment.call"),
+        ("slots.restart", "node.restart", "deployment.drive"),
         ("slots.promote", "node.promote", "node.repair"),
     ];
     let find = |spans: &[ReceivedSpan]| {

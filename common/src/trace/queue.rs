@@ -6,8 +6,7 @@ use super::span::FinishedSpan;
 
 /// The spans that have ended and that nobody has exported.
 ///
-/// It wakes whoever waits for it once for each batch: to wake a task takes a request longer than to
-/// record its span.
+/// It wakes the task that exports once for each batch, so that most requests wake nobody.
 #[derive(Debug)]
 pub struct SpanQueue {
     spans: mpsc::Receiver<FinishedSpan>,

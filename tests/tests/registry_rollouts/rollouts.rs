@@ -145,55 +145,6 @@ async fn a_rollout_goes_on_after_kubernetes_has_lost_its_whole_store() -> Result
     found.until_they_run(&FOUR, "3.0.0").await
 }
 
-/// Removes all nodes from the catalogue at once. The agent knows them still, and puts them back
-/// within some minutes.
-async fn lose_all_nodes(consul: &Server) -> Result<()> {
-    let entries = consul.request("GET", "/v1/catalog/service/hotswap-node", "");
-    let entries: Value = serde_json::from_str(&entries.await?)?;
-    let remove = |entry: &Value| {
-        json!({ "Service": {
-            "Verb": "delete", "Node": entry["Node"],
-            "Service": { "ID": entry["ServiceID"], "Service": entry["ServiceName"] },
-        } })
-    };
-    let entries = entries.as_array().context("no nodes")?;
-    let all: Vec<_> = entries.iter().map(remove).collect();
-    let body = Value::from(all).to_string();
-    consul.request("PUT", "/v1/txn", &body).await.map(drop)
-}
-
-#[tokio::test]
-async fn a_rollout_goes_on_after_consul_has_lost_all_nodes_at_once() -> Result<()> {
-    let found = Found::consul(4, "").await?;
-    found.roll_out("1.0.0").await?;
-    let mut source = found.source().await?;
-    let id = found.begin_canary("2.0.0", "10s").await?;
-    loop {
-        source.until("all are there", is_whole).await?;
-        lose_all_nodes(&found.server).await?;
-        source
-            .until("the loss is noticed", |it| !is_whole(it))
-            .await?;
-        // Unless the agent has put them back before the loss was confirmed.
-        let is_decided = |source: &Value| source["held"]["alive"] == 4 || is_whole(source);
-        source.until("the loss is confirmed", is_decided).await?;
-        let source = found.installation.get("/api/v1/discovery/main").await?;
-        if source["condition"] == "held" {
-            ensure!(
-                source["held"]["lost"] == 4 && source["held"]["alive"] == 4,
-                "{source:#}"
-            );
-            break;
-        }
-    }
-    let state = found.installation.wait_for_end(&id).await?;
-    ensure!(state["status"] == "succeeded", "{state:#}");
-    found.until_they_run(&FOUR, "2.0.0").await?;
-    found.check_sources().await?;
-    found.roll_out("3.0.0").await?;
-    found.until_they_run(&FOUR, "3.0.0").await
-}
-
 #[tokio::test]
 async fn a_rollout_goes_on_while_the_api_server_of_kubernetes_is_killed_and_restarted() -> Result<()>
 {
