@@ -179,9 +179,12 @@ async fn after_progress_the_driver_retries_as_soon_as_at_first() {
     assert!(fixture.attempts() >= 3, "{} attempts", fixture.attempts());
 }
 
-/// What was logged, with the trace that it belongs to.
+/// A message of the log, with the trace that it belongs to.
+type Line = (String, Option<TraceContext>);
+
+/// What was logged.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<(String, Option<TraceContext>)>>>);
+struct Lines(Arc<Mutex<Vec<Line>>>);
 
 impl Subscriber for Lines {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
