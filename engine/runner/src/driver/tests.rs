@@ -223,6 +223,9 @@ impl Visit for Message {
 #[tokio::test(start_paused = true)]
 async fn the_line_of_an_attempt_that_failed_belongs_to_the_trace() {
     let lines = Lines::default();
+    // With one subscriber alone, a line that the thread of another test logs first counts as one that
+    // nobody wants: `tracing` asks the subscriber of that thread, which has none.
+    let _other = tracing::Dispatch::new(Lines::default());
     let _default = tracing::subscriber::set_default(lines.clone());
     let fixture = Fixture::start().await;
     fixture.wait_for_attempts(2).await;
