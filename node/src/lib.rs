@@ -55,6 +55,7 @@
 //!     engine_tls: Default::default(),
 //!     drain: None,
 //!     limits: Limits::default(),
+//!     log: Default::default(),
 //! })
 //! .await?;
 //! println!("modules serve requests at http://{}", node.data_addr());
