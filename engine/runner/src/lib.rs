@@ -45,6 +45,7 @@ mod driver_threads;
 mod engine;
 mod environment_leases;
 mod environments;
+mod forecast_queue;
 mod history;
 mod known_fence;
 mod limits;

@@ -4,11 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hotswap_core::DeploymentId;
-use tokio::sync::{Semaphore, SemaphorePermit};
-
-/// Forecasts at the same time. Each needs a processor, and thousands of deployments may begin at
-/// once.
-const FORECASTS: usize = 4;
 
 /// Deployments of other engines whose warnings are kept. A deployment whose end this engine misses
 /// would be kept for ever.
@@ -17,10 +12,9 @@ const MAX_HEARD: usize = 4096;
 /// The warnings of the deployments that are under way: those that this engine has found out, and
 /// those that other engines on the store tell. In memory only: they are about the traffic when a
 /// deployment began.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct SoakWarnings {
     by_deployment: Mutex<HashMap<DeploymentId, Known>>,
-    forecasts: Semaphore,
 }
 
 #[derive(Debug, Default)]
@@ -28,15 +22,6 @@ struct Known {
     warnings: Vec<String>,
     /// Another engine has told them.
     is_heard: bool,
-}
-
-impl Default for SoakWarnings {
-    fn default() -> Self {
-        Self {
-            by_deployment: Mutex::default(),
-            forecasts: Semaphore::new(FORECASTS),
-        }
-    }
 }
 
 impl SoakWarnings {
@@ -50,12 +35,6 @@ impl SoakWarnings {
     pub(crate) fn is_awaited(&self, deployment: DeploymentId) -> bool {
         let known = self.lock();
         known.get(&deployment).is_some_and(|known| !known.is_heard)
-    }
-
-    /// Waits until a forecast may begin. Cancel safe.
-    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        // The semaphore is never closed, so this is always a permit.
-        self.forecasts.acquire().await.ok()
     }
 
     /// Records the warnings of a deployment, unless it has ended since. Returns whether it did.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use hotswap_common::trace;
-use hotswap_core::{Clock, DeploymentId, Header, Node};
+use hotswap_core::{Clock, DeploymentId};
 use hotswap_fleet::Fleet;
 use hotswap_store::Journal;
 use tokio::sync::Semaphore;
@@ -13,7 +13,8 @@ use super::timer_registry::TimerRegistry;
 use crate::background_tasks::BackgroundTasks;
 use crate::cordoned_nodes::CordonedNodes;
 use crate::damaged_deployments::DamagedDeployments;
-use crate::deployments::forecast_soaks;
+use crate::deployments::Forecasts;
+use crate::forecast_queue::{ForecastQueue, Waiting};
 use crate::limits::Limits;
 use crate::live_soaks::LiveSoaks;
 use crate::metric_providers::MetricProviders;
@@ -34,6 +35,8 @@ pub(crate) struct DriverContext {
     pub(crate) live_soaks: Arc<LiveSoaks>,
     /// Warnings of soaks that cannot decide.
     pub(crate) soak_warnings: Arc<SoakWarnings>,
+    /// The deployments in which such soaks are still to be looked for.
+    pub(crate) forecasts: Arc<ForecastQueue>,
     /// The servers that soaks may ask for metrics.
     pub(crate) metric_providers: MetricProviders,
     /// The nodes that are repaired outside of deployments.
@@ -63,29 +66,30 @@ impl DriverContext {
         self.retries.record(deployment, self.clock.now(), reason);
     }
 
-    /// Finds out, in the background, which soaks of a deployment to these nodes cannot decide at the
-    /// present traffic. Logs and records a warning for each, unless the deployment ends before.
-    pub(crate) fn forecast_soaks(&self, header: Header, nodes: Vec<Node>) {
-        let (strategies, fleet) = (self.strategies.clone(), Arc::clone(&self.fleet));
-        let (clock, known) = (Arc::clone(&self.clock), Arc::clone(&self.soak_warnings));
+    /// Finds out, in the background, which soaks of a planned deployment cannot decide at the present
+    /// traffic. Logs and records a warning for each, unless the deployment ends before.
+    pub(crate) fn forecast_soaks(&self, deployment: DeploymentId) {
         // Before the deployment can end.
-        known.begin(header.id);
-        let warned = async move {
-            let _permit = known.turn().await;
-            // While it waited for its turn.
-            if !known.is_awaited(header.id) {
-                return;
-            }
-            let (fleet, clock) = (fleet.as_ref(), clock.as_ref());
-            let warnings = forecast_soaks(&strategies, fleet, clock, &header, nodes).await;
-            if !known.record(header.id, warnings.clone()) {
-                return;
-            }
-            for reason in &warnings {
-                tracing::warn!(deployment = %header.id, reason, "a soak cannot decide at the present traffic");
-            }
+        self.soak_warnings.begin(deployment);
+        let waiting = Waiting {
+            deployment,
+            trace: trace::current(),
         };
-        // Its lines of the log belong to the trace of the deployment.
-        self.tasks.spawn(trace::within(trace::current(), warned));
+        let Some(mut forecaster) = self.forecasts.push(waiting) else {
+            return;
+        };
+        let forecasts = Forecasts {
+            journal: Arc::clone(&self.journal),
+            strategies: self.strategies.clone(),
+            fleet: Arc::clone(&self.fleet),
+            clock: Arc::clone(&self.clock),
+            warnings: Arc::clone(&self.soak_warnings),
+        };
+        self.tasks.spawn(async move {
+            while let Some(Waiting { deployment, trace }) = forecaster.next() {
+                // Its lines of the log belong to the trace of the deployment.
+                trace::within(trace, forecasts.forecast(deployment)).await;
+            }
+        });
     }
 }

@@ -42,7 +42,7 @@ pub(super) async fn plan(
         let nodes = found.nodes.iter().map(before);
         OpenPlan::new(header.id, header.module.clone(), nodes)
     });
-    let forecast = found.as_ref().ok().map(|found| found.nodes.clone());
+    let is_planned = found.is_ok();
     let planned = found.map(|found| {
         Some(EventBody::Planned {
             nodes: found.nodes,
@@ -55,8 +55,8 @@ pub(super) async fn plan(
     if let Some(plan) = told {
         context.told.begin(&header.environment, plan);
     }
-    if let Some(nodes) = forecast {
-        context.forecast_soaks(header.clone(), nodes);
+    if is_planned {
+        context.forecast_soaks(header.id);
     }
     Ok(())
 }
