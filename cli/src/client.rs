@@ -200,6 +200,20 @@ impl Client {
             .map_err(|source| Error::UnexpectedResponse { path, source })
     }
 
+    /// A page of at most `limit` items, as JSON. `cursor` continues a page before.
+    async fn fetch_page<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> Result<Value, Error> {
+        let request = request
+            .query(&[("limit", limit.min(MAX_PAGE))])
+            .query(&[("cursor", cursor)])
+            .timeout(REQUEST_TIMEOUT);
+        self.fetch_checked::<Page<T>>(request).await
+    }
+
     async fn fetch<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
         let (path, body) = self.fetch_body(request).await?;
         serde_json::from_slice(&body).map_err(|source| Error::UnexpectedResponse { path, source })

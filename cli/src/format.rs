@@ -1,5 +1,6 @@
 //! How values are written for people: the same in the tree, in lines and in tables.
 
+use std::borrow::Borrow;
 use std::time::{Duration, SystemTime};
 
 use hotswap_core::{
@@ -15,13 +16,18 @@ const YEAR_10000: u64 = 253_402_300_800;
 /// `prod-1 prod-2 and 5 more`.
 pub fn node_names<'a>(nodes: impl IntoIterator<Item = &'a NodeId>) -> String {
     let nodes: Vec<_> = nodes.into_iter().map(NodeId::as_str).collect();
+    names(&nodes, MAX_NAMES)
+}
+
+/// The names of nodes, `max` at the most; further ones are counted.
+pub fn names(nodes: &[impl Borrow<str>], max: usize) -> String {
     match nodes.len() {
         0 => "no node".to_owned(),
-        count if count <= MAX_NAMES => nodes.join(" "),
+        count if count <= max => nodes.join(" "),
         count => format!(
             "{} and {} more",
-            nodes[..MAX_NAMES - 1].join(" "),
-            count - MAX_NAMES + 1
+            nodes[..max - 1].join(" "),
+            count - max + 1
         ),
     }
 }

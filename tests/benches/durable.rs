@@ -111,6 +111,17 @@ impl Bench {
         Ok(self.engine.deployments.create(new).await?)
     }
 
+    /// Waits until each of the deployments waits.
+    async fn wait_for_waits(&self, ids: &[DeploymentId]) -> Result<()> {
+        for id in ids {
+            let deployments = &self.engine.deployments;
+            while deployments.get(*id).await?.waiting_until().is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until the deployment has ended, by the lifecycle in each append. Reading its state
     /// would read the whole journal, and distort the measurement.
     async fn wait_for_end(&self, id: DeploymentId) -> Result<()> {
@@ -299,18 +310,7 @@ async fn soaking() -> Result<()> {
                 .await?,
         );
     }
-    for id in &ids {
-        while bench
-            .engine
-            .deployments
-            .get(*id)
-            .await?
-            .waiting_until()
-            .is_none()
-        {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
+    bench.wait_for_waits(&ids).await?;
     let all = start.elapsed().as_secs_f64();
     let memory = resident_memory()? as f64 / 1e6;
     let measured = format!("{memory:.0} MB in all");
@@ -335,18 +335,7 @@ async fn recovery() -> Result<()> {
         let config = json!({ "kind": "sleep", "steps": 1, "sleep": 15_000 });
         ids.push(bench.deploy(module, "steps", config).await?);
     }
-    for id in &ids {
-        while bench
-            .engine
-            .deployments
-            .get(*id)
-            .await?
-            .waiting_until()
-            .is_none()
-        {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
+    bench.wait_for_waits(&ids).await?;
     bench.engine.shutdown().await;
     // Restarts after every wait has ended, so that all deployments act at once.
     let waits_end = start + Duration::from_secs(20);

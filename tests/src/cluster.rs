@@ -1,56 +1,28 @@
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use hotswap_api::{Secret, Tokens};
 use hotswap_core::{
     Clock, Deployment, DeploymentId, Digest, Environment, Event, Health, ModuleName, NodeId,
     Policy, SystemClock,
 };
-use hotswap_fleet::{Fleet, HttpFleet, Registry};
 use hotswap_node::Node;
-use hotswap_plugins::Host;
-use hotswap_runner::metric_providers::MetricProviders;
-use hotswap_runner::{Engine, EngineConfig, Environments, Limits};
-use hotswap_store::{Blobs, EnvironmentJournal, Journal, Sqlite};
+use hotswap_runner::Engine;
+use hotswap_store::Journal;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::{EMAIL, new_deployment, shared_host};
+use crate::{EMAIL, EngineResources, new_deployment, node_config, wait_for_end};
 
 const API_TOKEN: &str = "api-token-of-the-tests";
 /// The token by which engine and nodes authenticate to each other.
 pub const NODE_TOKEN: &str = "node-token-of-the-tests";
-const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
 /// Time limit of every wait. Generous, because the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// What an engine runs on. It outlives the engine: the disk, and what is expensive to create.
-pub struct EngineResources {
-    /// Journals and catalogue.
-    pub store: Sqlite,
-    /// The journals of the environments; those of `store`, unless a test replaces them.
-    pub environment_journal: Arc<dyn EnvironmentJournal>,
-    /// Module artifacts.
-    pub blobs: Blobs,
-    /// Runs strategies.
-    pub host: Host,
-    /// The nodes that have registered.
-    pub registry: Registry,
-    /// The client of the nodes.
-    pub fleet: Arc<dyn Fleet>,
-    /// The policies of the environments.
-    pub environments: Environments,
-    /// Resource limits of deployments.
-    pub limits: Limits,
-    /// The servers that soaks may ask for metrics.
-    pub metric_providers: MetricProviders,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-}
 
 /// An engine with its API and its nodes, all in this process.
 pub struct Cluster {
@@ -67,66 +39,6 @@ pub struct Cluster {
     runtime: hotswap_node::Runtime,
     api_shutdown: CancellationToken,
     folder: TempDir,
-}
-
-impl EngineResources {
-    /// Opens a store in `folder`, and everything that is built on it, with the machine's clock.
-    pub async fn new(folder: &Path, policies: BTreeMap<Environment, Policy>) -> Result<Self> {
-        Self::with_clock(folder, policies, Arc::new(SystemClock)).await
-    }
-
-    /// Like [`Self::new`], with another clock.
-    pub async fn with_clock(
-        folder: &Path,
-        policies: BTreeMap<Environment, Policy>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self> {
-        let store = Sqlite::open(folder.join("hotswap.db")).await?;
-        let blobs = Blobs::open_folder(folder.join("blobs"), 64 << 20).await?;
-        let (registry, fleet) = load_registry(&store, &clock).await?;
-        Ok(Self {
-            environment_journal: Arc::new(store.clone()),
-            store,
-            blobs,
-            host: shared_host()?,
-            registry,
-            fleet,
-            environments: Environments::new(policies),
-            limits: Limits::default(),
-            metric_providers: MetricProviders::default(),
-            clock,
-        })
-    }
-
-    /// Forgets what was heard of the nodes, as an engine does whose process ends: the next one has
-    /// only what the store holds of them.
-    pub async fn forget_reports(&mut self) -> Result<()> {
-        (self.registry, self.fleet) = load_registry(&self.store, &self.clock).await?;
-        Ok(())
-    }
-
-    /// Starts an engine with this journal.
-    pub async fn start_engine(&self, journal: Arc<dyn Journal>) -> Result<Engine> {
-        Ok(Engine::start(EngineConfig {
-            journal,
-            environment_journal: Arc::clone(&self.environment_journal),
-            catalogue: Arc::new(self.store.clone()),
-            blobs: self.blobs.clone(),
-            host: self.host.clone(),
-            registry: self.registry.clone(),
-            fleet: Arc::clone(&self.fleet),
-            environments: self.environments.clone(),
-            clock: Arc::clone(&self.clock),
-            limits: self.limits,
-            metric_providers: self.metric_providers.clone(),
-            built_in: hotswap_guests::strategies()
-                .iter()
-                .map(|guest| guest.component)
-                .collect(),
-            discovery_backends: Default::default(),
-        })
-        .await?)
-    }
 }
 
 impl Cluster {
@@ -180,6 +92,18 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Like [`Self::start`]. The nodes of `environment` run version 1.0.0 of the sample module
+    /// `hello`.
+    pub async fn start_with_hello(environment: &str, nodes: usize) -> Result<Self> {
+        let cluster = Self::start(&[(environment, nodes)]).await?;
+        cluster.upload_samples().await?;
+        let direct = ("direct", serde_json::json!({}));
+        cluster
+            .roll_out(("hello", "1.0.0"), environment, direct)
+            .await?;
+        Ok(cluster)
+    }
+
     /// Starts a node. If a node of this id ran before, it starts with the state that is on its
     /// disk.
     pub async fn start_node(&mut self, id: NodeId, environment: Environment) -> Result<()> {
@@ -193,24 +117,8 @@ impl Cluster {
         environment: Environment,
         change: impl FnOnce(&mut hotswap_node::Config),
     ) -> Result<()> {
-        let mut config = hotswap_node::Config {
-            id: id.clone(),
-            environment: Some(environment),
-            zone: None,
-            labels: BTreeMap::new(),
-            data_addr: "127.0.0.1:0".parse()?,
-            control_addr: "127.0.0.1:0".parse()?,
-            advertise: None,
-            engine_url: Some(self.url.clone()),
-            is_discovered: false,
-            token: hotswap_node::Secret::new(NODE_TOKEN),
-            data_dir: self.node_dir(&id),
-            tls: None,
-            engine_tls: Default::default(),
-            drain: None,
-            limits: hotswap_node::Limits::default(),
-            log: Default::default(),
-        };
+        let data_dir = self.node_dir(&id);
+        let mut config = node_config(id.clone(), environment, self.url.clone(), data_dir);
         change(&mut config);
         let node = Node::start_with(self.runtime.clone(), config).await?;
         self.nodes.insert(id, node);
@@ -367,6 +275,35 @@ impl Cluster {
         Ok(active.collect())
     }
 
+    /// Waits until the nodes of an environment run these versions of a module, and no other node is
+    /// known.
+    ///
+    /// # Errors
+    /// If they do not in time.
+    pub async fn wait_for_versions(
+        &self,
+        environment: &str,
+        module: &str,
+        expected: &BTreeMap<NodeId, Option<String>>,
+    ) -> Result<()> {
+        let deadline = tokio::time::Instant::now() + TIMEOUT;
+        loop {
+            let active = self.active_versions(environment, module).await?;
+            if active == *expected {
+                return Ok(());
+            }
+            ensure!(
+                tokio::time::Instant::now() < deadline,
+                "the nodes run {active:?}, not {expected:?}; {:?}",
+                self.engine
+                    .reconciler
+                    .placements(&environment.parse()?)
+                    .await?
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Shuts down the engine, the nodes and the API.
     pub async fn shutdown(self) {
         self.engine.shutdown().await;
@@ -378,18 +315,6 @@ impl Cluster {
 }
 
 /// Serves the API of an engine until `shutdown` is cancelled. Returns its URL.
-/// The nodes that the store holds, and the client of them.
-async fn load_registry(
-    store: &Sqlite,
-    clock: &Arc<dyn Clock>,
-) -> Result<(Registry, Arc<dyn Fleet>)> {
-    let catalogue = Arc::new(store.clone());
-    let registry = Registry::load(catalogue, Arc::clone(clock), HEARTBEAT_INTERVAL).await?;
-    let options = hotswap_fleet::Options::default();
-    let fleet = HttpFleet::new(registry.clone(), NODE_TOKEN, options)?;
-    Ok((registry, Arc::new(fleet)))
-}
-
 async fn start_api(engine: Engine, shutdown: CancellationToken) -> Result<String> {
     let (api, node) = (Secret::strong(API_TOKEN)?, Secret::strong(NODE_TOKEN)?);
     let mut config = hotswap_api::Config::new(Tokens { api, node });
@@ -400,33 +325,7 @@ async fn start_api(engine: Engine, shutdown: CancellationToken) -> Result<String
     Ok(url)
 }
 
-/// Waits until the deployment has ended.
-///
-/// # Errors
-/// If it does not end in time.
-pub async fn wait_for_end(engine: &Engine, id: DeploymentId) -> Result<Deployment> {
-    let deadline = tokio::time::Instant::now() + TIMEOUT;
-    loop {
-        let state = engine.deployments.get(id).await?;
-        if state.status().is_final() {
-            return Ok(state);
-        }
-        let wait = deadline.saturating_duration_since(tokio::time::Instant::now());
-        ensure!(
-            !wait.is_zero(),
-            "the deployment did not end in time: {:?} {:?}",
-            state.lifecycle,
-            state.stages
-        );
-        engine
-            .deployments
-            .events(id, state.next_seq, 1, wait)
-            .await
-            .context("cannot wait for the next event")?;
-    }
-}
-
-/// Polls until the condition condition. For conditions without a notification.
+/// Polls until the condition holds. For conditions without a notification.
 async fn wait_until(what: &str, condition: impl Fn() -> bool) -> Result<()> {
     let deadline = tokio::time::Instant::now() + TIMEOUT;
     while !condition() {

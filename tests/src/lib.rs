@@ -3,9 +3,10 @@
 //! - [`Cluster`]: a whole HotSwap in one process. Engine, API and nodes each have their own
 //!   sockets and disk.
 //! - [`Installation`]: the same as an operator runs it, with real processes.
+//! - [`StaticCluster`]: an engine over nodes that do everything at once.
 //! - [`Authority`]: issues certificates for TLS.
 //! - [`LoadGenerator`]: clients that send requests to the nodes without a pause.
-//! - [`InterceptedJournal`]: changes some operations of a journal.
+//! - [`InterceptedJournal`], [`InterceptedFleet`]: change some operations of a journal or a fleet.
 //! - [`CrashingJournal`]: stops the engine before or after any append.
 //! - [`SteppedClock`]: the machine's clock, whose wall-clock tests can set.
 //! - [`host_address`]: an address of this machine that is not its loopback address.
@@ -34,7 +35,9 @@ mod bucket_server;
 mod child_process;
 mod cluster;
 mod crashing_journal;
+mod deployment_state;
 mod discovery_server;
+mod engine_resources;
 mod event_stream;
 /// The servers that Go builds.
 pub mod go_program;
@@ -42,6 +45,7 @@ mod header;
 mod host_address;
 mod hub_client;
 mod installation;
+mod intercepted_fleet;
 mod intercepted_journal;
 mod journal_outline;
 mod kube_apiserver;
@@ -52,6 +56,7 @@ pub mod kubernetes_version;
 mod leaseless_journal;
 mod load_generator;
 mod name_server;
+mod node_config;
 mod otlp_receiver;
 mod prometheus_server;
 mod racing_environment_journal;
@@ -60,12 +65,14 @@ mod reaper;
 mod redis_proxy;
 mod redis_server;
 mod registry_server;
+mod replica_events;
 mod replicas;
 mod requests;
 /// The kinds of the chart that Kubernetes does not have.
 pub mod resource_definition;
 mod shared_host;
 mod silent_server;
+mod static_cluster;
 mod static_fleet;
 mod stepped_clock;
 /// The programs that tests run.
@@ -80,20 +87,24 @@ pub use authority::Authority;
 pub use balancer::Balancer;
 pub use bucket_server::BucketServer;
 pub use child_process::{ChildProcess, ProcessExit};
-pub use cluster::{Cluster, EngineResources, NODE_TOKEN, unreachable_registration, wait_for_end};
+pub use cluster::{Cluster, NODE_TOKEN, unreachable_registration};
 pub use crashing_journal::{CrashPoint, CrashTiming, CrashingJournal};
+pub use deployment_state::{wait_for_end, wait_for_state};
 pub use discovery_server::DiscoveryServer;
+pub use engine_resources::EngineResources;
 pub use event_stream::{EventStream, StreamedItem};
 pub use header::sample_header;
 pub use host_address::host_address;
 pub use hub_client::HubClient;
 pub use installation::Installation;
+pub use intercepted_fleet::{FleetInterceptor, InterceptedFleet};
 pub use intercepted_journal::{InterceptedJournal, Interceptor};
 pub use journal_outline::journal_outline;
 pub use kube_apiserver::KubeApiServer;
 pub use leaseless_journal::LeaselessJournal;
 pub use load_generator::{LoadGenerator, LoadReport};
 pub use name_server::NameServer;
+pub use node_config::node_config;
 pub use otlp_receiver::{
     CollectorAnswer, OtlpReceiver, ReceivedMetric, ReceivedMetrics, ReceivedPoint, ReceivedSpan,
 };
@@ -107,6 +118,7 @@ pub use replicas::Replicas;
 pub use requests::{EMAIL, new_deployment, new_rollback, requester};
 pub use shared_host::{shared_discovery_host, shared_host};
 pub use silent_server::SilentServer;
+pub use static_cluster::StaticCluster;
 pub use static_fleet::StaticFleet;
 pub use stepped_clock::SteppedClock;
 pub use undecided_journal::UndecidedJournal;

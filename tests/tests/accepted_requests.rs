@@ -1,10 +1,9 @@
 //! A request that was accepted holds: an abort is never followed by a success, and of two
 //! decisions exactly one counts. Raced at the one point where it matters, and at random.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use async_trait::async_trait;
 use hotswap_core::{
     Answer, Append, CauseKind, Decision, Deployment, DeploymentId, EventBody, Outcome, Status, Step,
@@ -13,80 +12,14 @@ use hotswap_runner::deployments::Error;
 use hotswap_runner::{Engine, NewDeployment};
 use hotswap_store::{AppendError, Head, Journal};
 use hotswap_tests::{
-    EMAIL, EngineResources, InterceptedJournal, Interceptor, RacingJournal, StaticFleet,
-    new_deployment, wait_for_end,
+    EMAIL, InterceptedJournal, Interceptor, StaticCluster, new_deployment, wait_for_end,
+    wait_for_state,
 };
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 const PRODUCTION: &str = "production";
 /// Rounds of each random race.
 const ROUNDS: u32 = 1000;
-
-/// An engine over static nodes, with the module `hello`.
-struct Fixture {
-    resources: EngineResources,
-    _folder: TempDir,
-}
-
-impl Fixture {
-    async fn new() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let mut resources = EngineResources::new(folder.path(), Default::default()).await?;
-        resources.fleet = Arc::new(StaticFleet::new(2));
-        let registration = hotswap_tests::unreachable_registration(PRODUCTION);
-        let node = "node-1".parse()?;
-        resources.registry.register(node, registration).await?;
-        let fixture = Self {
-            resources,
-            _folder: folder,
-        };
-        let engine = fixture.start_engine().await?;
-        let mut upload = engine.modules.upload().await?;
-        upload.write(hotswap_guests::HELLO_V1).await?;
-        let version = "1.0.0".parse()?;
-        upload.finish("hello".parse()?, version, EMAIL).await?;
-        engine.shutdown().await;
-        Ok(fixture)
-    }
-
-    fn journal(&self) -> Arc<dyn Journal> {
-        Arc::new(self.resources.store.clone())
-    }
-
-    async fn start_engine(&self) -> Result<Engine> {
-        self.resources.start_engine(self.journal()).await
-    }
-
-    /// An engine whose append of the target is preceded by `body`.
-    async fn start_racing(
-        &self,
-        is_target: fn(&EventBody) -> bool,
-        body: EventBody,
-    ) -> Result<(Engine, Arc<RacingJournal>)> {
-        let journal = RacingJournal::before(self.journal(), is_target, body);
-        let engine = self.resources.start_engine(journal.clone()).await?;
-        Ok((engine, journal))
-    }
-}
-
-/// Waits until a deployment is as wanted.
-async fn wait_until(
-    engine: &Engine,
-    id: DeploymentId,
-    is_wanted: impl Fn(&Deployment) -> bool,
-) -> Result<()> {
-    loop {
-        let state = engine.deployments.get(id).await?;
-        if is_wanted(&state) {
-            return Ok(());
-        }
-        ensure!(!state.status().is_final(), "{:?}", state.cause);
-        let wait = Duration::from_secs(30);
-        let events = engine.deployments.events(id, state.next_seq, 1, wait);
-        ensure!(!events.await?.events.is_empty(), "{:?}", state.lifecycle);
-    }
-}
 
 async fn deploy(
     engine: &Engine,
@@ -117,9 +50,9 @@ fn abort() -> EventBody {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_abort_accepted_right_before_the_success_rolls_back() -> Result<()> {
-    let fixture = Fixture::new().await?;
+    let cluster = StaticCluster::new().await?;
     let is_success = |body: &EventBody| matches!(body, EventBody::Settling(_));
-    let (engine, journal) = fixture.start_racing(is_success, abort()).await?;
+    let (engine, journal) = cluster.start_racing(is_success, abort()).await?;
     let id = deploy(&engine, ("direct", json!({})), false).await?;
     let state = wait_for_end(&engine, id).await?;
     journal
@@ -135,9 +68,9 @@ async fn an_abort_accepted_right_before_the_success_rolls_back() -> Result<()> {
 /// the success can see the abort.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_abort_accepted_right_before_a_call_rolls_back() -> Result<()> {
-    let fixture = Fixture::new().await?;
+    let cluster = StaticCluster::new().await?;
     let is_last_intent = |body: &EventBody| matches!(body, EventBody::Called { answer: None, .. });
-    let (engine, journal) = fixture.start_racing(is_last_intent, abort()).await?;
+    let (engine, journal) = cluster.start_racing(is_last_intent, abort()).await?;
     let id = deploy(&engine, ("direct", json!({})), false).await?;
     let state = wait_for_end(&engine, id).await?;
     journal
@@ -151,7 +84,7 @@ async fn an_abort_accepted_right_before_a_call_rolls_back() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_abort_after_the_success_is_rejected_and_says_so() -> Result<()> {
-    let fixture = Fixture::new().await?;
+    let cluster = StaticCluster::new().await?;
     let is_end = |body: &EventBody| {
         matches!(
             body,
@@ -161,7 +94,7 @@ async fn an_abort_after_the_success_is_rejected_and_says_so() -> Result<()> {
             }
         )
     };
-    let (engine, journal) = fixture.start_racing(is_end, abort()).await?;
+    let (engine, journal) = cluster.start_racing(is_end, abort()).await?;
     let id = deploy(&engine, ("direct", json!({})), false).await?;
     let state = wait_for_end(&engine, id).await?;
     let result = journal
@@ -179,26 +112,26 @@ async fn an_abort_after_the_success_is_rejected_and_says_so() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_accepted_right_before_the_success_holds_it_back() -> Result<()> {
-    let fixture = Fixture::new().await?;
+    let cluster = StaticCluster::new().await?;
     let is_success = |body: &EventBody| matches!(body, EventBody::Settling(_));
     let pause = EventBody::Paused {
         by: EMAIL.to_owned(),
         reason: None,
     };
-    let (engine, journal) = fixture.start_racing(is_success, pause).await?;
+    let (engine, journal) = cluster.start_racing(is_success, pause).await?;
     let id = deploy(&engine, ("direct", json!({})), false).await?;
-    wait_until(&engine, id, |state| state.status() == Status::Paused).await?;
+    wait_for_state(&engine, id, |state| state.status() == Status::Paused).await?;
     journal
         .take_result()
         .await
         .context("the pause did not race")??;
     engine.shutdown().await;
     // Neither this engine nor the next one goes on.
-    let engine = fixture.start_engine().await?;
+    let engine = cluster.start_engine().await?;
     engine.deployments.resume(id, EMAIL).await?;
     let state = wait_for_end(&engine, id).await?;
     assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
-    let events = fixture.journal().events(id, 0, usize::MAX).await?;
+    let events = cluster.journal().events(id, 0, usize::MAX).await?;
     let position = |is_wanted: fn(&EventBody) -> bool| {
         let found = events.iter().position(|event| is_wanted(&event.body));
         found.context("no such event")
@@ -212,10 +145,10 @@ async fn a_pause_accepted_right_before_the_success_holds_it_back() -> Result<()>
 /// Other deployments run their strategies meanwhile, as many as may at the same time.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_abort_ends_a_deployment_that_waits_for_its_turn() -> Result<()> {
-    let mut fixture = Fixture::new().await?;
-    fixture.resources.limits.instances = 1;
-    fixture.resources.limits.suspend_after = Duration::from_secs(3600);
-    let engine = fixture.start_engine().await?;
+    let mut cluster = StaticCluster::new().await?;
+    cluster.resources.limits.instances = 1;
+    cluster.resources.limits.suspend_after = Duration::from_secs(3600);
+    let engine = cluster.start_engine().await?;
     let mut upload = engine.modules.upload().await?;
     upload.write(hotswap_guests::HELLO_V1).await?;
     upload
@@ -223,11 +156,11 @@ async fn an_abort_ends_a_deployment_that_waits_for_its_turn() -> Result<()> {
         .await?;
     let rolling = ("rolling", json!({ "batch": 1, "settle": "10m" }));
     let running = deploy(&engine, rolling, false).await?;
-    wait_until(&engine, running, |state| state.lifecycle.waiting).await?;
+    wait_for_state(&engine, running, |state| state.lifecycle.waiting).await?;
     let new = new_deployment(("other", "1.0.0"), PRODUCTION, ("direct", json!({})))?;
     let waiting = engine.deployments.create(new).await?;
     let is_running = |state: &Deployment| state.lifecycle.step == Step::Running;
-    wait_until(&engine, waiting, is_running).await?;
+    wait_for_state(&engine, waiting, is_running).await?;
     engine.deployments.abort(waiting, EMAIL, None).await?;
     let state = wait_for_end(&engine, waiting).await?;
     let cause = state.cause.context("no cause")?;
@@ -240,7 +173,7 @@ async fn an_abort_ends_a_deployment_that_waits_for_its_turn() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_approval_accepted_right_before_its_time_out_counts() -> Result<()> {
-    let fixture = Fixture::new().await?;
+    let cluster = StaticCluster::new().await?;
     let is_time_out = |body: &EventBody| {
         matches!(
             body,
@@ -253,7 +186,7 @@ async fn an_approval_accepted_right_before_its_time_out_counts() -> Result<()> {
     let approved = EventBody::Decided {
         decision: decision(true),
     };
-    let (engine, journal) = fixture.start_racing(is_time_out, approved).await?;
+    let (engine, journal) = cluster.start_racing(is_time_out, approved).await?;
     let config = json!({ "approval": true, "approvalTimeout": "50ms", "soak": "1ms" });
     let id = deploy(&engine, ("blue-green", config), false).await?;
     let state = wait_for_end(&engine, id).await?;
@@ -318,9 +251,9 @@ fn asking() -> (&'static str, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_decision_does_not_count_for_a_question_that_was_asked_after_it() -> Result<()> {
-    let fixture = Fixture::new().await?;
-    let journal = InterceptedJournal::new(fixture.journal(), FasterDecision);
-    let engine = fixture.resources.start_engine(journal).await?;
+    let cluster = StaticCluster::new().await?;
+    let journal = InterceptedJournal::new(cluster.journal(), FasterDecision);
+    let engine = cluster.resources.start_engine(journal).await?;
     let id = deploy(&engine, asking(), true).await?;
     let decided = engine.deployments.decide(id, decision(true)).await;
     assert!(matches!(decided, Err(Error::WaitOver(_))), "{decided:?}");
@@ -344,8 +277,8 @@ async fn a_decision_does_not_count_for_a_question_that_was_asked_after_it() -> R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_approvals_of_one_question_at_random_exactly_one_counts() -> Result<()> {
-    let fixture = Fixture::new().await?;
-    let engine = fixture.start_engine().await?;
+    let cluster = StaticCluster::new().await?;
+    let engine = cluster.start_engine().await?;
     for round in 0..ROUNDS {
         let id = deploy(&engine, asking(), true).await?;
         let approve = |delay: u32| {
@@ -374,8 +307,8 @@ async fn of_two_approvals_of_one_question_at_random_exactly_one_counts() -> Resu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_an_approval_and_a_rejection_at_random_exactly_one_counts() -> Result<()> {
-    let fixture = Fixture::new().await?;
-    let engine = fixture.start_engine().await?;
+    let cluster = StaticCluster::new().await?;
+    let engine = cluster.start_engine().await?;
     for round in 0..ROUNDS {
         let id = deploy(&engine, ("direct", json!({})), true).await?;
         let decide = |approved: bool, delay: u32| {
@@ -406,8 +339,8 @@ async fn of_an_approval_and_a_rejection_at_random_exactly_one_counts() -> Result
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_an_abort_accepted_at_random_a_deployment_never_succeeds() -> Result<()> {
-    let fixture = Fixture::new().await?;
-    let engine = fixture.start_engine().await?;
+    let cluster = StaticCluster::new().await?;
+    let engine = cluster.start_engine().await?;
     let mut accepted = 0;
     for round in 0..ROUNDS {
         let id = deploy(&engine, ("direct", json!({})), false).await?;

@@ -146,19 +146,9 @@ impl Raced {
             rival: Mutex::default(),
         });
         let engine = Engine::start(EngineConfig {
-            journal: Arc::new(resources.store.clone()),
-            environment_journal: Arc::clone(&resources.environment_journal),
             catalogue: Arc::clone(&catalogue) as Arc<dyn Catalogue>,
-            blobs: resources.blobs.clone(),
-            host: resources.host.clone(),
-            registry: resources.registry.clone(),
-            fleet: Arc::clone(&resources.fleet),
-            environments: resources.environments.clone(),
-            clock: Arc::clone(&resources.clock),
-            limits: resources.limits,
-            metric_providers: resources.metric_providers.clone(),
             built_in: Vec::new(),
-            discovery_backends: Default::default(),
+            ..resources.engine_config(Arc::new(resources.store.clone()))
         })
         .await?;
         Ok(Self {

@@ -10,7 +10,7 @@ use hotswap_core::{
     CauseKind, Decision, Deployment, DeploymentId, EventBody, Fence, Policy, Status,
 };
 use hotswap_store::Journal as _;
-use hotswap_tests::{Cluster, EMAIL, Installation, SteppedClock};
+use hotswap_tests::{Cluster, EMAIL, Installation, SteppedClock, wait_for_state};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
@@ -49,8 +49,10 @@ impl Fixture {
             .cluster
             .deploy(("hello", version), PRODUCTION, rolling)
             .await?;
-        self.wait_for(id, |state| state.waiting_until().is_some())
-            .await?;
+        wait_for_state(&self.cluster.engine, id, |state| {
+            state.waiting_until().is_some()
+        })
+        .await?;
         Ok(id)
     }
 
@@ -61,25 +63,11 @@ impl Fixture {
             .cluster
             .deploy(("hello", version), PRODUCTION, blue_green)
             .await?;
-        self.wait_for(id, |state| state.status() == Status::AwaitingApproval)
-            .await?;
+        wait_for_state(&self.cluster.engine, id, |state| {
+            state.status() == Status::AwaitingApproval
+        })
+        .await?;
         Ok(id)
-    }
-
-    async fn wait_for(
-        &self,
-        id: DeploymentId,
-        condition: impl Fn(&Deployment) -> bool,
-    ) -> Result<Deployment> {
-        let deployments = &self.cluster.engine.deployments;
-        loop {
-            let state = deployments.get(id).await?;
-            if condition(&state) {
-                return Ok(state);
-            }
-            assert!(!state.status().is_final(), "{:?}", state.cause);
-            deployments.events(id, state.next_seq, 1, PATIENCE).await?;
-        }
     }
 
     async fn end(&self, id: DeploymentId) -> Result<Deployment> {
@@ -207,9 +195,10 @@ async fn an_engine_that_was_down_for_long_still_has_its_patience_to_revert() -> 
     drop(fixture.cluster.nodes.remove(&gone));
     let deployments = fixture.cluster.engine.deployments.clone();
     deployments.abort(id, EMAIL, None).await?;
-    fixture
-        .wait_for(id, |state| state.status() == Status::RollingBack)
-        .await?;
+    wait_for_state(&fixture.cluster.engine, id, |state| {
+        state.status() == Status::RollingBack
+    })
+    .await?;
     fixture.clock.step(HOUR);
     let store = Arc::new(fixture.cluster.resources.store.clone());
     fixture.cluster.restart_engine(store).await?;

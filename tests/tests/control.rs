@@ -1,44 +1,24 @@
 //! What users can do with a deployment: pause, resume, abort, decide, roll back.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use hotswap_core::{CauseKind, Decision, Deployment, DeploymentId, Status};
 use hotswap_runner::deployments::Error;
-use hotswap_tests::{Cluster, EMAIL, new_rollback};
+use hotswap_tests::{Cluster, EMAIL, new_rollback, wait_for_state};
 use serde_json::json;
 
 const PRODUCTION: &str = "production";
 
 async fn cluster() -> Result<Cluster> {
-    let cluster = Cluster::start(&[(PRODUCTION, 2)]).await?;
-    cluster.upload_samples().await?;
-    cluster
-        .roll_out(("hello", "1.0.0"), PRODUCTION, ("direct", json!({})))
-        .await?;
-    Ok(cluster)
+    Cluster::start_with_hello(PRODUCTION, 2).await
 }
 
-/// Waits until the deployment has this status. Panics if it ends with another.
+/// Waits until the deployment has this status.
+///
+/// # Errors
+/// If it ends with another.
 async fn wait_for_status(cluster: &Cluster, id: DeploymentId, status: Status) -> Result<()> {
-    loop {
-        let state = cluster.engine.deployments.get(id).await?;
-        if state.status() == status {
-            return Ok(());
-        }
-        assert!(
-            !state.status().is_final(),
-            "{:?} {:?}",
-            state.status(),
-            state.cause
-        );
-        let wait = Duration::from_secs(30);
-        cluster
-            .engine
-            .deployments
-            .events(id, state.next_seq, 1, wait)
-            .await?;
-    }
+    wait_for_state(&cluster.engine, id, |state| state.status() == status).await?;
+    Ok(())
 }
 
 fn decision(approved: bool) -> Decision {
@@ -63,18 +43,7 @@ async fn abort_during_a_long_soak_reverts_the_nodes_at_once() -> Result<()> {
     let id = cluster
         .deploy(("hello", "2.0.0"), PRODUCTION, canary)
         .await?;
-    loop {
-        let state = cluster.engine.deployments.get(id).await?;
-        if state.waiting_until().is_some() {
-            break;
-        }
-        let wait = Duration::from_secs(30);
-        cluster
-            .engine
-            .deployments
-            .events(id, state.next_seq, 1, wait)
-            .await?;
-    }
+    wait_for_state(&cluster.engine, id, |state| state.waiting_until().is_some()).await?;
     cluster
         .engine
         .deployments
@@ -195,29 +164,15 @@ async fn a_node_that_dies_during_a_rollout_fails_it_and_all_nodes_are_reverted()
     let id = cluster
         .deploy(("hello", "2.0.0"), PRODUCTION, rolling)
         .await?;
-    loop {
-        // Until the first batch is updated and the strategy waits before the second.
-        let state = cluster.engine.deployments.get(id).await?;
-        if state.waiting_until().is_some() {
-            break;
-        }
-        let wait = Duration::from_secs(30);
-        let deployments = &cluster.engine.deployments;
-        deployments.events(id, state.next_seq, 1, wait).await?;
-    }
+    // Until the first batch is updated and the strategy waits before the second.
+    wait_for_state(&cluster.engine, id, |state| state.waiting_until().is_some()).await?;
     let second_node = "production-2".parse()?;
     // Dropped without a shutdown: the node ends at once, as if it was killed.
     drop(cluster.nodes.remove(&second_node));
-    let deployments = cluster.engine.deployments.clone();
-    loop {
-        let state = deployments.get(id).await?;
-        if state.status() == Status::RollingBack || state.status().is_final() {
-            break;
-        }
-        deployments
-            .events(id, state.next_seq, 1, Duration::from_secs(30))
-            .await?;
-    }
+    wait_for_state(&cluster.engine, id, |state| {
+        state.status() == Status::RollingBack || state.status().is_final()
+    })
+    .await?;
     // The node starts again while the engine tries to revert it.
     cluster.start_node(second_node, PRODUCTION.parse()?).await?;
     let state = cluster.wait_for_end(id).await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use hotswap_core::{Amount, CauseKind, Deployment, DeploymentId, EventBody, Policy, Status};
 use hotswap_runner::deployments::Error;
-use hotswap_tests::{Cluster, EMAIL};
+use hotswap_tests::{Cluster, EMAIL, wait_for_state};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -33,29 +33,13 @@ async fn cluster(deadline: Duration, pause_stops_deadline: bool) -> Result<Clust
     Ok(cluster)
 }
 
-async fn wait_for(
-    cluster: &Cluster,
-    id: DeploymentId,
-    condition: impl Fn(&Deployment) -> bool,
-) -> Result<Deployment> {
-    let deployments = &cluster.engine.deployments;
-    loop {
-        let state = deployments.get(id).await?;
-        if condition(&state) {
-            return Ok(state);
-        }
-        assert!(!state.status().is_final(), "{:?}", state.cause);
-        deployments.events(id, state.next_seq, 1, MINUTE).await?;
-    }
-}
-
 /// Starts a rollout in two batches, and pauses it while it waits after the first.
 async fn pause_between_batches(cluster: &Cluster) -> Result<(DeploymentId, Deployment)> {
     let rolling = ("rolling", json!({ "batch": 1, "settle": "1s" }));
     let id = cluster
         .deploy(("hello", "2.0.0"), PRODUCTION, rolling)
         .await?;
-    wait_for(cluster, id, |state| state.waiting_until().is_some()).await?;
+    wait_for_state(&cluster.engine, id, |state| state.waiting_until().is_some()).await?;
     let paused = cluster.engine.deployments.pause(id, EMAIL).await?;
     Ok((id, paused))
 }
@@ -67,7 +51,7 @@ async fn an_approval_that_is_due_after_the_deadline_is_told_to_end_with_it() -> 
     let id = cluster
         .deploy(("hello", "2.0.0"), PRODUCTION, blue_green)
         .await?;
-    let state = wait_for(&cluster, id, |state| {
+    let state = wait_for_state(&cluster.engine, id, |state| {
         state.status() == Status::AwaitingApproval
     })
     .await?;

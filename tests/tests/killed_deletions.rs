@@ -13,8 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use async_trait::async_trait;
 use hotswap_core::{Deployment, DeploymentId, Digest, ModuleName, NodeId, StrategyName};
-use hotswap_runner::metric_providers::MetricProviders;
-use hotswap_runner::{Engine, EngineConfig, Environments, RetentionLimits};
+use hotswap_runner::{Engine, EngineConfig, RetentionLimits};
 use hotswap_store::{
     BackendRecord, Catalogue, CatalogueError, DeleteError, Journal, ModuleRecord, NodeRecord,
     Query, Sqlite, StrategyRecord,
@@ -233,23 +232,14 @@ async fn delete(folder: &Path, at: usize) -> Result<()> {
         at,
     });
     let store: Arc<dyn Journal> = Arc::new(resources.store.clone());
+    let journal = InterceptedJournal::new(store, KilledJournal(Arc::clone(&killer)));
     let engine = Engine::start(EngineConfig {
-        journal: InterceptedJournal::new(store, KilledJournal(Arc::clone(&killer))),
-        environment_journal: Arc::clone(&resources.environment_journal),
         catalogue: Arc::new(KilledCatalogue {
             store: resources.store.clone(),
             killer: Arc::clone(&killer),
         }),
-        blobs: resources.blobs.clone(),
-        host: resources.host.clone(),
-        registry: resources.registry.clone(),
-        fleet: Arc::clone(&resources.fleet),
-        environments: Environments::new(BTreeMap::new()),
-        clock: Arc::clone(&resources.clock),
-        limits: resources.limits,
-        metric_providers: MetricProviders::default(),
         built_in: Vec::new(),
-        discovery_backends: Default::default(),
+        ..resources.engine_config(journal)
     })
     .await?;
     let oldest = list(&resources.store).await?.into_iter().nth(2);

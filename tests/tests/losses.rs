@@ -21,25 +21,12 @@ fn slowly() -> (&'static str, Value) {
     ("rolling", json!({ "batch": 1, "settle": "4s" }))
 }
 
-async fn wait_for_event(replicas: &Replicas, engine: usize, id: &str, seq: u64) -> Result<()> {
-    let deadline = Instant::now() + TIMEOUT;
-    let path = format!("/api/v1/deployments/{id}");
-    loop {
-        let state = replicas.get(engine, &path).await?;
-        let last = state["lastEvent"].as_u64().context("no last event")?;
-        if last >= seq {
-            return Ok(());
-        }
-        ensure!(Instant::now() < deadline, "no event {seq}: {state}");
-        let wait = format!("{path}/events?after={last}&wait=5");
-        replicas.get(engine, &wait).await?;
-    }
-}
-
-async fn events(replicas: &Replicas, engine: usize, id: &str) -> Result<Vec<Value>> {
-    let path = format!("/api/v1/deployments/{id}/events?limit=1000");
-    let page = replicas.get(engine, &path).await?;
-    Ok(page["events"].as_array().context("no events")?.clone())
+/// Two engines on a store, and three nodes that run 1.0.0.
+async fn start(store: (RedisServer, (String, String))) -> Result<Replicas> {
+    let replicas = Replicas::start_on(store, PRODUCTION, (2, 3), &[]).await?;
+    let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
+    replicas.wait_for_end(0, &id).await?;
+    Ok(replicas)
 }
 
 /// The numbers and the contents of events. A stream also tells whose they are.
@@ -105,7 +92,7 @@ async fn check_end(
     is_lossy: bool,
 ) -> Result<()> {
     let state = replicas.wait_for_end(0, id).await?;
-    let all = events(replicas, 0, id).await?;
+    let all = replicas.events(0, id).await?;
     ensure!(state["status"] == "succeeded", "{state} {all:?}");
     let seqs: Vec<_> = all
         .iter()
@@ -126,7 +113,7 @@ async fn check_end(
         ensure!(log.contains("lost writes"), "{log}");
     }
     for engine in replicas.running() {
-        ensure!(events(replicas, engine, id).await? == all);
+        ensure!(replicas.events(engine, id).await? == all);
         let seen = replicas.wait_for_end(engine, id).await?;
         ensure!(seen == state, "{seen} instead of {state}");
     }
@@ -232,22 +219,17 @@ async fn what_a_crash_of_the_server_takes_is_noticed_in_the_middle_of_a_rollout(
     for kind in [RedisKind::Redis, RedisKind::Valkey] {
         let server = RedisServer::start_with(kind, &EVERY_SECOND)?;
         let store = (server.url(), PATIENCE.to_owned());
-        let mut replicas = Replicas::start_on((server, store), PRODUCTION, (2, 3), &[]).await?;
-        let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
-        replicas.wait_for_end(0, &id).await?;
+        let mut replicas = start((server, store)).await?;
         let id = replicas.deploy(1, "2.0.0", slowly()).await?;
         // The nodes that come next have not changed yet.
-        wait_for_event(&replicas, 0, &id, 4).await?;
+        replicas.wait_for_event(0, &id, 4).await?;
         let watchers = (0..2).map(|engine| watch(&replicas, engine, &id)).collect();
         let mut hub = HubClient::connect(&replicas, 1).await?;
         let before = hub.subscribe_to_all(&Value::Null).await?;
         let length = replicas.server.log_length()?;
         decide(&replicas).await?;
-        let state = replicas
-            .get(0, &format!("/api/v1/deployments/{id}"))
-            .await?;
-        let last = state["lastEvent"].as_u64().context("no last event")?;
-        wait_for_event(&replicas, 0, &id, last + 4).await?;
+        let last = replicas.last_event(0, &id).await?;
+        replicas.wait_for_event(0, &id, last + 4).await?;
         replicas.server.kill();
         replicas.server.cut_log(length)?;
         replicas.server.restart()?;
@@ -262,18 +244,13 @@ async fn what_a_crash_of_the_server_takes_is_noticed_in_the_middle_of_a_rollout(
 async fn what_the_server_lost_while_no_engine_ran_is_noticed_by_those_that_start() -> Result<()> {
     let server = RedisServer::start_with(RedisKind::Redis, &EVERY_SECOND)?;
     let store = (server.url(), PATIENCE.to_owned());
-    let mut replicas = Replicas::start_on((server, store), PRODUCTION, (2, 3), &[]).await?;
-    let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
-    replicas.wait_for_end(0, &id).await?;
+    let mut replicas = start((server, store)).await?;
     let id = replicas.deploy(1, "2.0.0", slowly()).await?;
-    wait_for_event(&replicas, 0, &id, 4).await?;
+    replicas.wait_for_event(0, &id, 4).await?;
     let length = replicas.server.log_length()?;
     decide(&replicas).await?;
-    let state = replicas
-        .get(0, &format!("/api/v1/deployments/{id}"))
-        .await?;
-    let last = state["lastEvent"].as_u64().context("no last event")?;
-    wait_for_event(&replicas, 0, &id, last + 4).await?;
+    let last = replicas.last_event(0, &id).await?;
+    replicas.wait_for_event(0, &id, last + 4).await?;
     // All machines lose their power together.
     for engine in 0..2 {
         replicas.kill_engine(engine).await?;
@@ -302,9 +279,7 @@ async fn what_the_server_lost_while_no_engine_ran_is_noticed_by_those_that_start
 async fn a_deployment_whose_plan_is_lost_goes_on_or_ends_and_says_why() -> Result<()> {
     let server = RedisServer::start_with(RedisKind::Redis, &EVERY_SECOND)?;
     let store = (server.url(), PATIENCE.to_owned());
-    let mut replicas = Replicas::start_on((server, store), PRODUCTION, (2, 3), &[]).await?;
-    let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
-    replicas.wait_for_end(0, &id).await?;
+    let mut replicas = start((server, store)).await?;
     let before = replicas.server.log_length()?;
     let id = replicas.deploy(1, "2.0.0", slowly()).await?;
     let is_new = |version: &String| version == "2.0.0";
@@ -319,7 +294,7 @@ async fn a_deployment_whose_plan_is_lost_goes_on_or_ends_and_says_why() -> Resul
     replicas.server.cut_log(plan)?;
     replicas.server.restart()?;
     let state = replicas.wait_for_end(0, &id).await?;
-    let all = events(&replicas, 0, &id).await?;
+    let all = replicas.events(0, &id).await?;
     let mut bodies = all.iter().map(|event| &event["body"]);
     let note = bodies.find(|body| body["type"] == "writesLost");
     let note = note.context("the journal is silent")?;
@@ -363,20 +338,15 @@ async fn what_a_failover_loses_is_noticed_in_the_middle_of_a_rollout() -> Result
     let store = (watched.url()?, PATIENCE.to_owned());
     let primary = watched.servers.remove(0);
     let port = primary.port();
-    let mut replicas = Replicas::start_on((primary, store), PRODUCTION, (2, 3), &[]).await?;
-    let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
-    replicas.wait_for_end(0, &id).await?;
+    let mut replicas = start((primary, store)).await?;
     let id = replicas.deploy(1, "2.0.0", slowly()).await?;
-    wait_for_event(&replicas, 0, &id, 4).await?;
+    replicas.wait_for_event(0, &id, 4).await?;
     let watchers = (0..2).map(|engine| watch(&replicas, engine, &id)).collect();
     let replica = watched.servers.remove(0);
     WatchedServers::isolate(&replicas.server, &replica).await?;
     decide(&replicas).await?;
-    let state = replicas
-        .get(0, &format!("/api/v1/deployments/{id}"))
-        .await?;
-    let last = state["lastEvent"].as_u64().context("no last event")?;
-    wait_for_event(&replicas, 0, &id, last + 2).await?;
+    let last = replicas.last_event(0, &id).await?;
+    replicas.wait_for_event(0, &id, last + 2).await?;
     replicas.server.kill();
     replica.resume()?;
     watched.failover(port).await?;
@@ -391,11 +361,9 @@ async fn a_failover_to_a_replica_that_has_everything_loses_nothing() -> Result<(
     let store = (watched.url()?, format!("{PATIENCE}waitForReplicas = 1\n"));
     let primary = watched.servers.remove(0);
     let port = primary.port();
-    let mut replicas = Replicas::start_on((primary, store), PRODUCTION, (2, 3), &[]).await?;
-    let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
-    replicas.wait_for_end(0, &id).await?;
+    let mut replicas = start((primary, store)).await?;
     let id = replicas.deploy(1, "2.0.0", slowly()).await?;
-    wait_for_event(&replicas, 0, &id, 4).await?;
+    replicas.wait_for_event(0, &id, 4).await?;
     let watchers = (0..2).map(|engine| watch(&replicas, engine, &id)).collect();
     replicas.server.kill();
     watched.failover(port).await?;
@@ -405,7 +373,7 @@ async fn a_failover_to_a_replica_that_has_everything_loses_nothing() -> Result<(
     let resume = format!("/api/v1/deployments/{id}/resume");
     replicas.post(1, &resume, json!({})).await?;
     check_end(&replicas, &id, watchers, false).await?;
-    let all = events(&replicas, 1, &id).await?;
+    let all = replicas.events(1, &id).await?;
     for name in ["paused", "resumed"] {
         ensure!(
             all.iter().any(|event| event["body"]["type"] == name),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use hotswap_core::{Environment, EnvironmentEventBody, EventBody, NodeId, Status};
 use hotswap_store::EnvironmentJournal;
-use hotswap_tests::{Cluster, EMAIL};
+use hotswap_tests::{Cluster, EMAIL, wait_for_state};
 use serde_json::json;
 
 /// Generous, because the machine may be busy.
@@ -132,14 +132,7 @@ async fn an_open_rollout_gives_no_orders_to_a_node_that_has_moved() -> Result<()
     let rolling = ("rolling", json!({ "batch": 1, "settle": "1h" }));
     let id = cluster.deploy(("hello", "2.0.0"), "qa", rolling).await?;
     let deployments = cluster.engine.deployments.clone();
-    loop {
-        let state = deployments.get(id).await?;
-        if state.waiting_until().is_some() {
-            break;
-        }
-        ensure!(!state.status().is_final(), "{:?}", state.cause);
-        deployments.events(id, state.next_seq, 1, TIMEOUT).await?;
-    }
+    wait_for_state(&cluster.engine, id, |state| state.waiting_until().is_some()).await?;
     // The first of the plan runs the new version.
     move_to(&mut cluster, "production").await?;
     wait_until_it_runs(&cluster, &["hello 3.0.0"]).await?;

@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use hotswap_tests::{ChildProcess, ProcessExit, RedisKind, Replicas, tools};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 const PRODUCTION: &str = "production";
-const SOON: Duration = Duration::from_secs(60);
 
 fn start(replicas: &Replicas, arguments: &[&str]) -> Result<ChildProcess> {
     let mut command = tools::hotswap()?;
@@ -31,20 +30,6 @@ async fn summary(replicas: &Replicas, arguments: &[&str]) -> Result<Value> {
     Ok(serde_json::from_str(&exit.stdout.join("\n"))?)
 }
 
-async fn wait_for_event(replicas: &Replicas, id: &str, seq: u64) -> Result<()> {
-    let deadline = Instant::now() + SOON;
-    loop {
-        let state = replicas
-            .get(0, &format!("/api/v1/deployments/{id}"))
-            .await?;
-        if state["lastEvent"].as_u64().context("no last event")? >= seq {
-            return Ok(());
-        }
-        ensure!(Instant::now() < deadline, "{state}");
-        sleep(Duration::from_millis(20)).await;
-    }
-}
-
 async fn check_success(replicas: &Replicas, engine: usize, id: &str, version: &str) -> Result<()> {
     let state = replicas.wait_for_end(engine, id).await?;
     ensure!(state["status"] == "succeeded", "{state}");
@@ -60,7 +45,7 @@ async fn a_rollout_goes_on_after_its_store_has_moved() -> Result<()> {
     check_success(&replicas, 0, &id, "1.0.0").await?;
     let strategy = ("rolling", json!({ "batch": 1, "settle": "5s" }));
     let id = replicas.deploy(0, "2.0.0", strategy).await?;
-    wait_for_event(&replicas, &id, 4).await?;
+    replicas.wait_for_event(0, &id, 4).await?;
 
     // While an engine lives, nothing moves. Its own folder is in use besides.
     let url = replicas.server.url();

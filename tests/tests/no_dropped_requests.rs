@@ -12,11 +12,7 @@ const CLIENTS: usize = 8;
 const MIN_REQUESTS: u64 = 25_000;
 
 async fn ensure_no_request_fails(strategy: &str, config: Value) -> Result<()> {
-    let cluster = Cluster::start(&[(PRODUCTION, 4)]).await?;
-    cluster.upload_samples().await?;
-    cluster
-        .roll_out(("hello", "1.0.0"), PRODUCTION, ("direct", json!({})))
-        .await?;
+    let cluster = Cluster::start_with_hello(PRODUCTION, 4).await?;
 
     let load = LoadGenerator::start(cluster.module_urls(PRODUCTION, "hello"), CLIENTS);
     let mut rollouts = 0;
@@ -70,11 +66,7 @@ async fn canary_split_by_requests_drops_no_request() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_version_is_rolled_back_and_the_cause_names_the_figures() -> Result<()> {
-    let cluster = Cluster::start(&[(PRODUCTION, 4)]).await?;
-    cluster.upload_samples().await?;
-    cluster
-        .roll_out(("hello", "1.0.0"), PRODUCTION, ("direct", json!({})))
-        .await?;
+    let cluster = Cluster::start_with_hello(PRODUCTION, 4).await?;
 
     let load = LoadGenerator::start(cluster.module_urls(PRODUCTION, "hello"), CLIENTS);
     let canary = ("canary", json!({ "soak": "20s" }));

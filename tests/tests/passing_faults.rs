@@ -83,20 +83,10 @@ impl Fixture {
             ..hotswap_plugins::Limits::default()
         };
         let engine = Engine::start(EngineConfig {
-            journal: Arc::new(resources.store.clone()),
-            environment_journal: Arc::clone(&resources.environment_journal),
-            catalogue: Arc::new(resources.store.clone()),
-            blobs: resources.blobs.clone(),
             host: Host::new(cramped)?,
-            registry: resources.registry.clone(),
-            fleet: Arc::clone(&resources.fleet),
-            environments: resources.environments.clone(),
-            clock: Arc::clone(&resources.clock),
-            limits: resources.limits,
-            metric_providers: resources.metric_providers.clone(),
             // They could not be compiled either.
             built_in: Vec::new(),
-            discovery_backends: Default::default(),
+            ..resources.engine_config(Arc::new(resources.store.clone()))
         });
         Ok(engine.await?)
     }

@@ -1,19 +1,17 @@
 //! What the policy of an environment says is kept, whatever a strategy does.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use hotswap_core::{
     Amount, CauseKind, Deployment, DeploymentId, NodeId, NodePhase, Policy, Status,
 };
 use hotswap_runner::deployments::Preview;
 use hotswap_store::Query;
-use hotswap_tests::{Cluster, EMAIL, new_deployment};
+use hotswap_tests::{Cluster, EMAIL, new_deployment, wait_for_state};
 use serde_json::json;
 
 const PRODUCTION: &str = "production";
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A cluster that runs `hello` 1.0.0, with this many nodes.
 async fn cluster(nodes: usize, change: impl FnOnce(&mut Policy)) -> Result<Cluster> {
@@ -45,19 +43,6 @@ async fn run(cluster: &Cluster, strategy: &str, config: serde_json::Value) -> Re
         .deploy(("hello", "2.0.0"), PRODUCTION, strategy)
         .await?;
     cluster.wait_for_end(id).await
-}
-
-/// Waits until the strategy waits.
-async fn wait_for_wait(cluster: &Cluster, id: DeploymentId) -> Result<()> {
-    let deployments = &cluster.engine.deployments;
-    loop {
-        let state = deployments.get(id).await?;
-        if state.waiting_until().is_some() {
-            return Ok(());
-        }
-        ensure!(!state.status().is_final(), "{:?}", state.cause);
-        deployments.events(id, state.next_seq, 1, PATIENCE).await?;
-    }
 }
 
 /// The version that should run, as the cluster's page says.
@@ -136,7 +121,7 @@ async fn a_node_that_dies_is_left_behind_where_the_policy_tolerates_it() -> Resu
     let id = cluster
         .deploy(("hello", "2.0.0"), PRODUCTION, rolling)
         .await?;
-    wait_for_wait(&cluster, id).await?;
+    wait_for_state(&cluster.engine, id, |state| state.waiting_until().is_some()).await?;
     let dead = kill(&mut cluster, 3)?;
     let state = cluster.wait_for_end(id).await?;
     assert_eq!(state.status(), Status::Partial, "{:?}", state.cause);

@@ -188,22 +188,7 @@ async fn reading_an_open_deployment_reads_its_snapshot_and_the_events_after_it()
     journal.is_manual.store(true, Ordering::SeqCst);
     cluster.restart_engine(Arc::clone(&journal) as _).await?;
     let store = cluster.resources.store.clone();
-    let header = sample_header("hello")?;
-    let id = header.id;
-    store.create(header, Default::default()).await?;
-    append(
-        &store,
-        id,
-        vec![EventBody::Planned {
-            nodes: Vec::new(),
-            missing: Vec::new(),
-            cordoned: Vec::new(),
-        }],
-    )
-    .await?;
-    for call in 2..EVENTS {
-        append(&store, id, vec![log(call as u32)]).await?;
-    }
+    let id = create(&store, EVENTS).await?;
     let written = async {
         loop {
             let snapshot = store.snapshot(id).await?;
@@ -241,6 +226,23 @@ async fn reading_an_open_deployment_reads_its_snapshot_and_the_events_after_it()
     assert!(read <= 3, "a pause read {read} events");
     cluster.shutdown().await;
     Ok(())
+}
+
+/// Creates a journal with this many events: the request, a plan and log messages.
+async fn create(store: &impl Journal, events: u64) -> Result<DeploymentId> {
+    let header = sample_header("hello")?;
+    let id = header.id;
+    store.create(header, Default::default()).await?;
+    let planned = EventBody::Planned {
+        nodes: Vec::new(),
+        missing: Vec::new(),
+        cordoned: Vec::new(),
+    };
+    append(store, id, vec![planned]).await?;
+    for call in 2..events {
+        append(store, id, vec![log(call as u32)]).await?;
+    }
+    Ok(id)
 }
 
 async fn append(store: &impl Journal, id: DeploymentId, bodies: Vec<EventBody>) -> Result<()> {
@@ -306,22 +308,7 @@ async fn a_journal_that_cannot_be_read_is_not_read_anew_by_every_request() -> Re
     journal.is_manual.store(true, Ordering::SeqCst);
     cluster.restart_engine(Arc::clone(&journal) as _).await?;
     let store = cluster.resources.store.clone();
-    let header = sample_header("hello")?;
-    let id = header.id;
-    store.create(header, Default::default()).await?;
-    append(
-        &store,
-        id,
-        vec![EventBody::Planned {
-            nodes: Vec::new(),
-            missing: Vec::new(),
-            cordoned: Vec::new(),
-        }],
-    )
-    .await?;
-    for call in 2..EVENTS {
-        append(&store, id, vec![log(call as u32)]).await?;
-    }
+    let id = create(&store, EVENTS).await?;
     cluster.engine.shutdown().await;
     ensure!(cluster.replace_in_journals("\"a step\"", "7")? > 0);
     cluster.restart_engine(Arc::clone(&journal) as _).await?;

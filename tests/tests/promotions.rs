@@ -1,6 +1,5 @@
 //! A person ends the waits of a deployment.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +11,7 @@ use hotswap_runner::Engine;
 use hotswap_runner::deployments::Error;
 use hotswap_store::Journal;
 use hotswap_tests::{
-    Cluster, EMAIL, EngineResources, LeaselessJournal, RacingJournal, StaticFleet, new_deployment,
-    wait_for_end,
+    Cluster, EMAIL, LeaselessJournal, StaticCluster, new_deployment, wait_for_end, wait_for_state,
 };
 use serde_json::{Value, json};
 
@@ -22,26 +20,12 @@ const PRODUCTION: &str = "production";
 const ROUNDS: u32 = 300;
 
 async fn cluster() -> Result<Cluster> {
-    let cluster = Cluster::start(&[(PRODUCTION, 3)]).await?;
-    cluster.upload_samples().await?;
-    cluster
-        .roll_out(("hello", "1.0.0"), PRODUCTION, ("direct", json!({})))
-        .await?;
-    Ok(cluster)
+    Cluster::start_with_hello(PRODUCTION, 3).await
 }
 
 /// Waits until the deployment is in a sleep or a soak that nobody has ended.
 async fn wait_for_wait(engine: &Engine, id: DeploymentId) -> Result<Deployment> {
-    loop {
-        let state = engine.deployments.get(id).await?;
-        if state.lifecycle.waiting {
-            return Ok(state);
-        }
-        anyhow::ensure!(!state.status().is_final(), "{:?}", state.cause);
-        let wait = Duration::from_secs(30);
-        let deployments = &engine.deployments;
-        deployments.events(id, state.next_seq, 1, wait).await?;
-    }
+    wait_for_state(engine, id, |state| state.lifecycle.waiting).await
 }
 
 fn promote_requested(full: bool) -> EventBody {
@@ -141,49 +125,6 @@ async fn a_promotion_holds_over_a_restart_of_the_engine() -> Result<()> {
     Ok(())
 }
 
-/// An engine over nodes that do everything at once, with the module `hello`.
-struct Fixture {
-    resources: EngineResources,
-    _folder: tempfile::TempDir,
-}
-
-impl Fixture {
-    async fn new() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let mut resources = EngineResources::new(folder.path(), BTreeMap::new()).await?;
-        resources.fleet = Arc::new(StaticFleet::new(2));
-        let registration = hotswap_tests::unreachable_registration(PRODUCTION);
-        let node = "node-1".parse()?;
-        resources.registry.register(node, registration).await?;
-        let engine = resources
-            .start_engine(Arc::new(resources.store.clone()))
-            .await?;
-        let mut upload = engine.modules.upload().await?;
-        upload.write(hotswap_guests::HELLO_V1).await?;
-        let version = "1.0.0".parse()?;
-        upload.finish("hello".parse()?, version, EMAIL).await?;
-        engine.shutdown().await;
-        Ok(Self {
-            resources,
-            _folder: folder,
-        })
-    }
-
-    fn journal(&self) -> Arc<dyn Journal> {
-        Arc::new(self.resources.store.clone())
-    }
-
-    async fn start_racing(
-        &self,
-        is_target: fn(&EventBody) -> bool,
-        body: EventBody,
-    ) -> Result<(Engine, Arc<RacingJournal>)> {
-        let journal = RacingJournal::before(self.journal(), is_target, body);
-        let engine = self.resources.start_engine(journal.clone()).await?;
-        Ok((engine, journal))
-    }
-}
-
 async fn deploy(engine: &Engine, strategy: (&str, Value)) -> Result<DeploymentId> {
     let new = new_deployment(("hello", "1.0.0"), PRODUCTION, strategy)?;
     Ok(engine.deployments.create(new).await?)
@@ -192,7 +133,7 @@ async fn deploy(engine: &Engine, strategy: (&str, Value)) -> Result<DeploymentId
 /// Without the promotion, the canary is rolled back: its nodes have no counters.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promotion_accepted_right_before_the_verdict_of_a_soak_counts() -> Result<()> {
-    let fixture = Fixture::new().await?;
+    let cluster = StaticCluster::new().await?;
     let is_verdict = |body: &EventBody| {
         matches!(
             body,
@@ -203,14 +144,14 @@ async fn a_promotion_accepted_right_before_the_verdict_of_a_soak_counts() -> Res
         )
     };
     let config = || json!({ "steps": [100], "soak": "300ms", "whenInconclusive": "rollBack" });
-    let engine = fixture.resources.start_engine(fixture.journal()).await?;
+    let engine = cluster.start_engine().await?;
     let id = deploy(&engine, ("canary", config())).await?;
     let state = wait_for_end(&engine, id).await?;
     assert_eq!(state.status(), Status::RolledBack);
     engine.shutdown().await;
 
     let promoted = promote_requested(false);
-    let (engine, journal) = fixture.start_racing(is_verdict, promoted).await?;
+    let (engine, journal) = cluster.start_racing(is_verdict, promoted).await?;
     let id = deploy(&engine, ("canary", config())).await?;
     let state = wait_for_end(&engine, id).await?;
     journal
@@ -218,7 +159,7 @@ async fn a_promotion_accepted_right_before_the_verdict_of_a_soak_counts() -> Res
         .await
         .context("the promotion did not race")??;
     assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
-    let events = fixture.resources.store.events(id, 0, usize::MAX).await?;
+    let events = cluster.resources.store.events(id, 0, usize::MAX).await?;
     let verdicts = verdicts(&events);
     assert_eq!(verdicts[0].promoted_by.as_deref(), Some(EMAIL));
     engine.shutdown().await;
@@ -227,9 +168,9 @@ async fn a_promotion_accepted_right_before_the_verdict_of_a_soak_counts() -> Res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promotion_after_the_last_wait_is_refused() -> Result<()> {
-    let fixture = Fixture::new().await?;
+    let cluster = StaticCluster::new().await?;
     let is_end = |body: &EventBody| matches!(body, EventBody::Settling(_));
-    let (engine, journal) = fixture
+    let (engine, journal) = cluster
         .start_racing(is_end, promote_requested(false))
         .await?;
     let id = deploy(&engine, ("direct", json!({}))).await?;
@@ -252,8 +193,8 @@ async fn a_promotion_after_the_last_wait_is_refused() -> Result<()> {
 /// meets, it is accepted or refused with a reason, and the rollout succeeds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promotion_at_random_is_accepted_or_refused_and_harms_nothing() -> Result<()> {
-    let fixture = Fixture::new().await?;
-    let engine = fixture.resources.start_engine(fixture.journal()).await?;
+    let cluster = StaticCluster::new().await?;
+    let engine = cluster.start_engine().await?;
     let (mut accepted, mut refused) = (0, 0);
     for round in 0..ROUNDS {
         let config = json!({ "batch": 1, "settle": "2ms" });

@@ -26,27 +26,6 @@ fn slowly() -> (&'static str, Value) {
     ("rolling", json!({ "batch": 1, "settle": "12s" }))
 }
 
-async fn wait_for_event(replicas: &Replicas, engine: usize, id: &str, seq: u64) -> Result<()> {
-    let deadline = Instant::now() + SOON;
-    let path = format!("/api/v1/deployments/{id}");
-    loop {
-        let state = replicas.get(engine, &path).await?;
-        let last = state["lastEvent"].as_u64().context("no last event")?;
-        if last >= seq {
-            return Ok(());
-        }
-        ensure!(Instant::now() < deadline, "no event {seq}: {state}");
-        let wait = format!("{path}/events?after={last}&wait=5");
-        replicas.get(engine, &wait).await?;
-    }
-}
-
-async fn events(replicas: &Replicas, engine: usize, id: &str) -> Result<Vec<Value>> {
-    let path = format!("/api/v1/deployments/{id}/events?limit=1000");
-    let page = replicas.get(engine, &path).await?;
-    Ok(page["events"].as_array().context("no events")?.clone())
-}
-
 /// No call was answered twice, and the numbers have no gap.
 fn check_events(events: &[Value]) -> Result<()> {
     let mut answers: BTreeMap<u64, u32> = BTreeMap::new();
@@ -68,7 +47,7 @@ async fn check_success(replicas: &Replicas, engine: usize, id: &str, version: &s
     ensure!(state["status"] == "succeeded", "{state}");
     let serving = replicas.serving(engine).await?;
     ensure!(serving.iter().all(|one| one == version), "{serving:?}");
-    check_events(&events(replicas, engine, id).await?)
+    check_events(&replicas.events(engine, id).await?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,7 +77,7 @@ async fn an_engine_that_is_killed_is_replaced() -> Result<()> {
     for seq in [0, 1, 5] {
         let driver = replicas.wait_for_driver(&id, None).await?;
         let other = (driver + 1) % 3;
-        wait_for_event(&replicas, other, &id, seq).await?;
+        replicas.wait_for_event(other, &id, seq).await?;
         let driver = replicas.wait_for_driver(&id, None).await?;
         replicas.kill_engine(driver).await?;
         let killed = Instant::now();
@@ -179,22 +158,19 @@ async fn an_engine_that_stood_still_is_fenced_when_it_comes_back() -> Result<()>
     let id = replicas.deploy(0, "2.0.0", slowly()).await?;
     let paused = replicas.wait_for_driver(&id, None).await?;
     let other = (paused + 1) % 3;
-    wait_for_event(&replicas, other, &id, 4).await?;
+    replicas.wait_for_event(other, &id, 4).await?;
     replicas.pause_engine(paused)?;
     let next = replicas.wait_for_driver(&id, Some(paused)).await?;
     // It comes back while the other one is at work.
-    let state = replicas
-        .get(next, &format!("/api/v1/deployments/{id}"))
-        .await?;
-    let last = state["lastEvent"].as_u64().context("no last event")?;
-    wait_for_event(&replicas, next, &id, last + 1).await?;
+    let last = replicas.last_event(next, &id).await?;
+    replicas.wait_for_event(next, &id, last + 1).await?;
     replicas.continue_engine(paused)?;
     check_success(&replicas, next, &id, "2.0.0").await?;
     // It serves requests as before, and drives what it gets from now on.
     let state = replicas.wait_for_end(paused, &id).await?;
     ensure!(state["status"] == "succeeded", "{state}");
-    let seen = events(&replicas, paused, &id).await?;
-    ensure!(seen == events(&replicas, next, &id).await?);
+    let seen = replicas.events(paused, &id).await?;
+    ensure!(seen == replicas.events(next, &id).await?);
     let log = replicas.terminate_engine(paused).await?;
     ensure!(log.contains("session with the store has expired"), "{log}");
     Ok(())
@@ -205,7 +181,7 @@ async fn an_engine_that_stops_hands_over_at_once() -> Result<()> {
     let mut replicas = Replicas::start(RedisKind::Redis, 2, PRODUCTION, 2).await?;
     let id = replicas.deploy(0, "1.0.0", slowly()).await?;
     let driver = replicas.wait_for_driver(&id, None).await?;
-    wait_for_event(&replicas, 1 - driver, &id, 3).await?;
+    replicas.wait_for_event(1 - driver, &id, 3).await?;
     replicas.terminate_engine(driver).await?;
     let stopped = Instant::now();
     let next = replicas.wait_for_driver(&id, Some(driver)).await?;
@@ -239,7 +215,7 @@ async fn an_engine_leaves_what_it_cannot_read_to_one_of_a_newer_release() -> Res
     let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
     check_success(&replicas, 0, &id, "1.0.0").await?;
     let id = replicas.deploy(0, "2.0.0", slowly()).await?;
-    wait_for_event(&replicas, 0, &id, 4).await?;
+    replicas.wait_for_event(0, &id, 4).await?;
     for engine in [0, 1] {
         replicas.kill_engine(engine).await?;
     }
@@ -269,7 +245,7 @@ async fn an_outage_of_the_store_rolls_nothing_back() -> Result<()> {
     let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
     check_success(&replicas, 0, &id, "1.0.0").await?;
     let id = replicas.deploy(0, "2.0.0", slowly()).await?;
-    wait_for_event(&replicas, 0, &id, 4).await?;
+    replicas.wait_for_event(0, &id, 4).await?;
     replicas.server.kill();
     // Longer than the strategy waits, and than a node may be silent: each engine has nodes of which
     // the others hear nothing meanwhile.
@@ -327,7 +303,7 @@ async fn what_people_ask_of_one_engine_another_one_does() -> Result<()> {
     let id = replicas.deploy(0, "2.0.0", strategy).await?;
     let driver = replicas.wait_for_driver(&id, None).await?;
     let other = 1 - driver;
-    wait_for_event(&replicas, other, &id, 4).await?;
+    replicas.wait_for_event(other, &id, 4).await?;
     let path = format!("/api/v1/deployments/{id}/abort");
     replicas.post(other, &path, json!({})).await?;
     let state = replicas.wait_for_end(other, &id).await?;
@@ -517,7 +493,7 @@ async fn metrics_tell_of_leases_take_overs_and_the_connection_to_the_store() -> 
     ensure!(replicas.wait_for_driver(&id, None).await? == 0);
     let proxy = RedisProxy::start(replicas.server.port()).await?;
     replicas.start_engine_at(1, &proxy.url(), LEASE).await?;
-    wait_for_event(&replicas, 1, &id, 4).await?;
+    replicas.wait_for_event(1, &id, 4).await?;
     for (engine, leases) in [(0, 1.0), (1, 0.0)] {
         for series in [DRIVEN, WORKED_IN] {
             wait_for_metric(&replicas, engine, series, |held| held == leases).await?;
@@ -689,7 +665,7 @@ async fn a_watcher_sees_every_event_once_on_whichever_engine_it_returns_to() -> 
         .iter()
         .filter_map(|event| event["seq"].as_u64())
         .collect();
-    let all = events(&replicas, driver, &id).await?;
+    let all = replicas.events(driver, &id).await?;
     let expected: Vec<u64> = (0..all.len() as u64).collect();
     ensure!(numbers == expected, "{numbers:?} of {expected:?}");
     Ok(())

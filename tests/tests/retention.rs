@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use async_trait::async_trait;
-use hotswap_core::{DeploymentId, Digest, Header, Status, Timestamp};
+use hotswap_core::{Clock, DeploymentId, Digest, Header, Status, SystemClock, Timestamp};
 use hotswap_runner::{RetentionLimits, Swept, deployments, modules};
 use hotswap_store::{Catalogue, CreateError, Journal, Query, Sqlite};
 use hotswap_tests::{Cluster, EMAIL, InterceptedJournal, Interceptor, SteppedClock, new_rollback};
@@ -31,15 +31,7 @@ const NOTHING: RetentionLimits = RetentionLimits {
 
 /// Nodes that ran 1.0.0 of `hello` and run 2.0.0. Also uploaded: 0.5.0 and 3.0.0.
 async fn cluster() -> Result<Cluster> {
-    let mut cluster = Cluster::start(&[(PRODUCTION, 2)]).await?;
-    cluster.upload("hello", "0.5.0", &artifact(b'a')).await?;
-    cluster.upload_samples().await?;
-    for version in ["1.0.0", "2.0.0"] {
-        let direct = ("direct", json!({}));
-        cluster
-            .roll_out(("hello", version), PRODUCTION, direct)
-            .await?;
-    }
+    let mut cluster = cluster_with_clock(Arc::new(SystemClock)).await?;
     cluster.resources.limits.retention = NOTHING;
     restart(&mut cluster).await?;
     Ok(cluster)
@@ -52,7 +44,7 @@ fn artifact(name: u8) -> Vec<u8> {
 }
 
 /// Nodes that ran 1.0.0 of `hello` and run 2.0.0, with the usual limits. Nobody needs 0.5.0.
-async fn cluster_with_clock(clock: Arc<SteppedClock>) -> Result<Cluster> {
+async fn cluster_with_clock(clock: Arc<impl Clock>) -> Result<Cluster> {
     let (nodes, policies) = ([(PRODUCTION, 2)], BTreeMap::new());
     let cluster = Cluster::start_with_clock(&nodes, policies, clock).await?;
     cluster.upload("hello", "0.5.0", &artifact(b'a')).await?;

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use hotswap_core::{
-    Amount, Deployment, DeploymentId, KnownVersion, NodeId, NodePhase, Policy, Status,
-};
-use hotswap_tests::{Cluster, EMAIL};
+use hotswap_core::{Amount, DeploymentId, KnownVersion, NodeId, NodePhase, Policy, Status};
+use hotswap_tests::{Cluster, EMAIL, wait_for_state};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -33,7 +31,7 @@ async fn half_way(revert_patience: Duration) -> Result<(Cluster, DeploymentId)> 
     let id = cluster
         .deploy(("hello", "2.0.0"), PRODUCTION, rolling)
         .await?;
-    wait_for(&cluster, id, |state| state.waiting_until().is_some()).await?;
+    wait_for_state(&cluster.engine, id, |state| state.waiting_until().is_some()).await?;
     // Dropped without a shutdown: the node ends at once, as if it was killed.
     drop(cluster.nodes.remove(&node(1)?));
     Ok((cluster, id))
@@ -41,22 +39,6 @@ async fn half_way(revert_patience: Duration) -> Result<(Cluster, DeploymentId)> 
 
 fn node(number: u32) -> Result<NodeId> {
     Ok(format!("{PRODUCTION}-{number}").parse()?)
-}
-
-async fn wait_for(
-    cluster: &Cluster,
-    id: DeploymentId,
-    condition: impl Fn(&Deployment) -> bool,
-) -> Result<()> {
-    let deployments = &cluster.engine.deployments;
-    loop {
-        let state = deployments.get(id).await?;
-        if condition(&state) {
-            return Ok(());
-        }
-        ensure!(!state.status().is_final(), "{:?}", state.cause);
-        deployments.events(id, state.next_seq, 1, SOON).await?;
-    }
 }
 
 async fn runs(cluster: &Cluster, number: u32) -> Result<Option<String>> {

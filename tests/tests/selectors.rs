@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use hotswap_core::{Decision, Environment, Health, NodeId, Selector, Status};
 use hotswap_runner::deployments::{Error, UndoTarget};
 use hotswap_runner::{NewDeployment, NewRetry, NewUndo};
-use hotswap_tests::{Cluster, EMAIL, new_deployment, new_rollback, requester};
+use hotswap_tests::{Cluster, EMAIL, new_deployment, new_rollback, requester, wait_for_state};
 use serde_json::json;
 
 const PRODUCTION: &str = "production";
@@ -76,18 +76,9 @@ async fn wait_for_versions(cluster: &Cluster, expected: &[(&str, Option<&str>)])
         .iter()
         .map(|(id, version)| Ok((id.parse()?, version.map(str::to_owned))))
         .collect::<Result<_>>()?;
-    let deadline = tokio::time::Instant::now() + TIMEOUT;
-    loop {
-        let active = cluster.active_versions(PRODUCTION, "hello").await?;
-        if active == expected {
-            return Ok(());
-        }
-        ensure!(
-            tokio::time::Instant::now() < deadline,
-            "the nodes run {active:?}, not {expected:?}"
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    cluster
+        .wait_for_versions(PRODUCTION, "hello", &expected)
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -266,15 +257,10 @@ async fn a_retry_is_for_the_nodes_of_the_first_attempt() -> Result<()> {
         by: EMAIL.to_owned(),
         comment: None,
     };
-    loop {
-        let state = deployments.get(retry.id).await?;
-        if state.status() == Status::AwaitingApproval {
-            break;
-        }
-        deployments
-            .events(retry.id, state.next_seq, 1, TIMEOUT)
-            .await?;
-    }
+    wait_for_state(&cluster.engine, retry.id, |state| {
+        state.status() == Status::AwaitingApproval
+    })
+    .await?;
     deployments.decide(retry.id, approved).await?;
     let state = cluster.wait_for_end(retry.id).await?;
     assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
@@ -298,16 +284,7 @@ async fn a_deployment_supersedes_one_to_other_nodes() -> Result<()> {
     };
     let deployments = &cluster.engine.deployments;
     let europe = deployments.create(slow).await?;
-    loop {
-        let state = deployments.get(europe).await?;
-        if state.lifecycle.waiting {
-            break;
-        }
-        ensure!(!state.status().is_final(), "{:?}", state.cause);
-        deployments
-            .events(europe, state.next_seq, 1, TIMEOUT)
-            .await?;
-    }
+    wait_for_state(&cluster.engine, europe, |state| state.lifecycle.waiting).await?;
     let urgent = NewDeployment {
         supersede: true,
         ..selected_deployment("3.0.0", Some("zone=us"))?

@@ -7,27 +7,22 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use hotswap_core::{
-    Append, Cause, CauseKind, DeploymentId, EventBody, Header, IdempotencyKey, Outcome, Status,
-    Timestamp,
+    Append, Cause, CauseKind, Deployment, DeploymentId, EventBody, Header, IdempotencyKey, Outcome,
+    Status, Timestamp,
 };
 use hotswap_runner::deployments::Error;
 use hotswap_runner::{Engine, NewDeployment};
 use hotswap_store::{AppendError, CreateError, Journal};
 use hotswap_tests::{
     Cluster, CrashPoint, CrashTiming, CrashingJournal, EMAIL, InterceptedJournal, Interceptor,
-    new_deployment, wait_for_end,
+    new_deployment, wait_for_end, wait_for_state,
 };
 use serde_json::{Value, json};
 
 const PRODUCTION: &str = "production";
 
 async fn cluster() -> Result<Cluster> {
-    let cluster = Cluster::start(&[(PRODUCTION, 2)]).await?;
-    cluster.upload_samples().await?;
-    cluster
-        .roll_out(("hello", "1.0.0"), PRODUCTION, ("direct", json!({})))
-        .await?;
-    Ok(cluster)
+    Cluster::start_with_hello(PRODUCTION, 2).await
 }
 
 fn request(module: &str, version: &str, strategy: (&str, Value)) -> NewDeployment {
@@ -46,16 +41,20 @@ fn direct() -> (&'static str, Value) {
 }
 
 /// Waits until the deployment is in a sleep, or has ended.
-async fn wait_for_wait(engine: &Engine, id: DeploymentId) -> Result<()> {
-    loop {
-        let state = engine.deployments.get(id).await?;
-        if state.lifecycle.waiting || state.lifecycle.aborting || state.status().is_final() {
-            return Ok(());
-        }
-        let wait = Duration::from_secs(30);
-        let deployments = &engine.deployments;
-        deployments.events(id, state.next_seq, 1, wait).await?;
-    }
+async fn wait_for_wait(engine: &Engine, id: DeploymentId) -> Result<Deployment> {
+    wait_for_state(engine, id, |state| {
+        state.lifecycle.waiting || state.lifecycle.aborting || state.status().is_final()
+    })
+    .await
+}
+
+/// Starts a rollout of version 2.0.0. Returns when it is in its first sleep.
+async fn begin_slowly(cluster: &Cluster) -> Result<DeploymentId> {
+    let id = cluster
+        .deploy(("hello", "2.0.0"), PRODUCTION, slow())
+        .await?;
+    wait_for_wait(&cluster.engine, id).await?;
+    Ok(id)
 }
 
 /// The positions of the first plan and of the end of a deployment.
@@ -73,10 +72,7 @@ async fn plan_and_end(journal: &dyn Journal, id: DeploymentId) -> Result<(Option
 async fn the_new_one_begins_when_the_old_one_has_been_reverted() -> Result<()> {
     let cluster = cluster().await?;
     let deployments = &cluster.engine.deployments;
-    let old = cluster
-        .deploy(("hello", "2.0.0"), PRODUCTION, slow())
-        .await?;
-    wait_for_wait(&cluster.engine, old).await?;
+    let old = begin_slowly(&cluster).await?;
     let busy = NewDeployment {
         supersede: false,
         ..request("hello", "3.0.0", direct())
@@ -125,10 +121,7 @@ async fn the_new_one_begins_when_the_old_one_has_been_reverted() -> Result<()> {
 async fn of_those_that_wait_the_last_one_counts_and_the_others_end_unstarted() -> Result<()> {
     let cluster = cluster().await?;
     let deployments = &cluster.engine.deployments;
-    let old = cluster
-        .deploy(("hello", "2.0.0"), PRODUCTION, slow())
-        .await?;
-    wait_for_wait(&cluster.engine, old).await?;
+    let old = begin_slowly(&cluster).await?;
     // The old one cannot end: nobody drives it.
     cluster.engine.shutdown().await;
     let mut waiting = Vec::new();
@@ -164,10 +157,7 @@ async fn of_those_that_wait_the_last_one_counts_and_the_others_end_unstarted() -
 #[tokio::test(flavor = "multi_thread")]
 async fn many_that_supersede_each_other_at_once_leave_one_that_succeeds() -> Result<()> {
     let cluster = cluster().await?;
-    let old = cluster
-        .deploy(("hello", "2.0.0"), PRODUCTION, slow())
-        .await?;
-    wait_for_wait(&cluster.engine, old).await?;
+    let old = begin_slowly(&cluster).await?;
     let requests = (0..16).map(|_| {
         let deployments = cluster.engine.deployments.clone();
         tokio::spawn(async move {
@@ -197,10 +187,7 @@ async fn many_that_supersede_each_other_at_once_leave_one_that_succeeds() -> Res
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_waits_can_be_aborted_and_the_other_ends_all_the_same() -> Result<()> {
     let mut cluster = cluster().await?;
-    let old = cluster
-        .deploy(("hello", "2.0.0"), PRODUCTION, slow())
-        .await?;
-    wait_for_wait(&cluster.engine, old).await?;
+    let old = begin_slowly(&cluster).await?;
     cluster.engine.shutdown().await;
     let deployments = cluster.engine.deployments.clone();
     let new = deployments
@@ -302,10 +289,7 @@ async fn where_the_old_one_ends_meanwhile_the_new_one_simply_begins() -> Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn one_whose_journal_cannot_be_read_is_not_superseded_but_terminated() -> Result<()> {
     let mut cluster = cluster().await?;
-    let old = cluster
-        .deploy(("hello", "2.0.0"), PRODUCTION, slow())
-        .await?;
-    wait_for_wait(&cluster.engine, old).await?;
+    let old = begin_slowly(&cluster).await?;
     cluster.engine.shutdown().await;
     ensure!(cluster.replace_in_journals("\"sleep\"", "\"slumber\"")? > 0);
     let store = Arc::new(cluster.resources.store.clone());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use hotswap_core::{EventBody, Status};
 use hotswap_store::Journal;
-use hotswap_tests::{Cluster, CrashPoint, CrashTiming, CrashingJournal, EMAIL};
+use hotswap_tests::{Cluster, CrashPoint, CrashTiming, CrashingJournal, EMAIL, wait_for_state};
 use serde_json::json;
 
 const PRODUCTION: &str = "production";
@@ -16,15 +16,7 @@ async fn begin_damaged(cluster: &mut Cluster) -> Result<hotswap_core::Deployment
     let id = cluster
         .deploy(("hello", "2.0.0"), PRODUCTION, rolling)
         .await?;
-    let deployments = &cluster.engine.deployments;
-    loop {
-        let state = deployments.get(id).await?;
-        if state.waiting_until().is_some() {
-            break;
-        }
-        let wait = std::time::Duration::from_secs(30);
-        deployments.events(id, state.next_seq, 1, wait).await?;
-    }
+    wait_for_state(&cluster.engine, id, |state| state.waiting_until().is_some()).await?;
     cluster.engine.shutdown().await;
     let database = cluster.database()?;
     let sql = "UPDATE event SET body = CAST('{' AS BLOB) WHERE seq = 3 AND deployment =

@@ -16,11 +16,7 @@ const PRODUCTION: &str = "production";
 const CLIENTS: usize = 4;
 
 async fn start() -> Result<(Cluster, LoadGenerator)> {
-    let cluster = Cluster::start(&[(PRODUCTION, 4)]).await?;
-    cluster.upload_samples().await?;
-    cluster
-        .roll_out(("hello", "1.0.0"), PRODUCTION, ("direct", json!({})))
-        .await?;
+    let cluster = Cluster::start_with_hello(PRODUCTION, 4).await?;
     let load = LoadGenerator::start(cluster.module_urls(PRODUCTION, "hello"), CLIENTS);
     Ok((cluster, load))
 }

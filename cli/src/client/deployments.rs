@@ -10,9 +10,7 @@ use semver::Version;
 use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 
-use super::{
-    Accepted, Client, DeploymentPlan, DeploymentRow, Error, MAX_PAGE, Page, REQUEST_TIMEOUT,
-};
+use super::{Accepted, Client, DeploymentPlan, DeploymentRow, Error, Page, REQUEST_TIMEOUT};
 
 /// How often a request for a deployment is repeated whose answer was lost.
 const CREATE_RETRIES: u32 = 3;
@@ -105,16 +103,8 @@ impl Client {
         limit: u32,
         cursor: Option<&str>,
     ) -> Result<Value, Error> {
-        #[derive(Serialize)]
-        struct Query<'a> {
-            limit: u32,
-            cursor: Option<&'a str>,
-        }
-        let limit = limit.min(MAX_PAGE);
         let request = self.request(Method::GET, "/deployments").query(filter);
-        let request = request.query(&Query { limit, cursor });
-        self.fetch_checked::<Page<Value>>(request.timeout(REQUEST_TIMEOUT))
-            .await
+        self.fetch_page::<Value>(request, limit, cursor).await
     }
 
     /// Requests a deployment. The response is an [`Accepted`].

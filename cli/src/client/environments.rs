@@ -3,7 +3,6 @@
 use hotswap_core::{Environment, ModuleName, NodeId};
 use reqwest::Method;
 use reqwest::header::IF_MATCH;
-use serde::Serialize;
 use serde_json::Value;
 
 use super::error::Interruption;
@@ -54,12 +53,8 @@ impl Client {
 
     /// The last events of an environment, newest first.
     pub async fn environment_events(&self, name: &Environment, limit: u16) -> Result<Value, Error> {
-        #[derive(Serialize)]
-        struct Query {
-            limit: u16,
-        }
         let path = format!("/clusters/{name}/events");
-        let request = self.request(Method::GET, &path).query(&Query { limit });
+        let request = self.request(Method::GET, &path).query(&[("limit", limit)]);
         self.fetch_checked::<Page<EnvironmentEventRow>>(request.timeout(REQUEST_TIMEOUT))
             .await
     }
@@ -74,12 +69,8 @@ impl Client {
         limit: u16,
         last_id: Option<&str>,
     ) -> Result<EventStream, Error> {
-        #[derive(Serialize)]
-        struct Query {
-            limit: u16,
-        }
         let path = format!("/clusters/{name}/events");
-        let request = self.request(Method::GET, &path).query(&Query { limit });
+        let request = self.request(Method::GET, &path).query(&[("limit", limit)]);
         let stream = self.open_stream(request, last_id).await?;
         stream.ok_or_else(|| self.stream_interrupted(Interruption::Closed))
     }

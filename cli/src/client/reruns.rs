@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Client, Error, HistoryRow, MAX_PAGE, Page, REQUEST_TIMEOUT, RequestDiff};
+use super::{Client, Error, HistoryRow, REQUEST_TIMEOUT, RequestDiff};
 
 impl Client {
     /// Requests a deployment of the version that ran before another one. The response is an
@@ -42,17 +42,9 @@ impl Client {
         limit: u32,
         cursor: Option<&str>,
     ) -> Result<Value, Error> {
-        #[derive(Serialize)]
-        struct Query<'a> {
-            limit: u32,
-            cursor: Option<&'a str>,
-        }
-        let limit = limit.min(MAX_PAGE);
         let path = format!("/clusters/{environment}/modules/{module}/history");
         let request = self.request(Method::GET, &path);
-        let request = request.query(&Query { limit, cursor });
-        self.fetch_checked::<Page<HistoryRow>>(request.timeout(REQUEST_TIMEOUT))
-            .await
+        self.fetch_page::<HistoryRow>(request, limit, cursor).await
     }
 
     /// How the request for a deployment differs from another one.

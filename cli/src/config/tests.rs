@@ -6,7 +6,7 @@ use hotswap_core::Amount;
 use super::*;
 
 /// Reads a file with this text.
-fn read(text: &str) -> Result<Config> {
+pub(crate) fn read(text: &str) -> Result<Config> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("engine.toml");
     fs::write(&file, text).unwrap();

@@ -83,17 +83,10 @@ fn differences(path: &str, before: &Value, after: &Value, keys: &mut BTreeSet<St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Serve;
+    use crate::config;
 
     fn read(text: &str) -> Config {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("hotswap.toml");
-        std::fs::write(&file, text).unwrap();
-        let args = Serve {
-            config: Some(file),
-            ..Serve::default()
-        };
-        Config::read(&args, |_| None).unwrap()
+        config::tests::read(text).unwrap()
     }
 
     #[test]

@@ -103,21 +103,10 @@ mod tests {
     use hotswap_core::Policy;
 
     use super::*;
-    use crate::args::Serve;
-    use crate::config::Config;
+    use crate::config::{self, Config};
 
     fn read(text: &str) -> Config {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("hotswap.toml");
-        std::fs::write(&file, text).unwrap();
-        let args = Serve {
-            config: Some(file),
-            ..Serve::default()
-        };
-        match Config::read(&args, |_| None) {
-            Ok(config) => config,
-            Err(error) => panic!("{error:#}\n{text}"),
-        }
+        config::tests::read(text).unwrap_or_else(|error| panic!("{error:#}\n{text}"))
     }
 
     #[test]

@@ -22,9 +22,8 @@ use poem_openapi::types::ToJSON;
 pub(crate) use body::FieldError;
 use body::ProblemBody;
 pub(crate) use failure::{
-    AUTH, BAD_REQUEST, CONFLICT, DISK_FULL, Failure, NOT_FOUND, PAYLOAD_TOO_LARGE,
-    PRECONDITION_FAILED, RANGE_NOT_SATISFIABLE, REQUEST_TIMEOUT, UNAVAILABLE, UNPROCESSABLE,
-    UNSUPPORTED_MEDIA_TYPE,
+    AUTH, BAD_REQUEST, CONFLICT, DISK_FULL, Failure, JSON_BODY, NOT_FOUND, PRECONDITION_FAILED,
+    RANGE_NOT_SATISFIABLE, UNAVAILABLE, UPLOAD,
 };
 pub(crate) use kind::Kind;
 pub(crate) use poem_error::from_poem;

@@ -120,12 +120,16 @@ impl Deployment {
                 "the first event of a journal must be `requested`",
             ));
         };
-        Ok(Self {
+        Ok(Self::requested((**header).clone(), event.at))
+    }
+
+    fn requested(header: Header, at: Timestamp) -> Self {
+        Self {
             deadline: Deadline::new(&header.policy),
-            header: (**header).clone(),
+            header,
             lifecycle: Lifecycle::INITIAL,
-            created_at: event.at,
-            updated_at: event.at,
+            created_at: at,
+            updated_at: at,
             ended_at: None,
             progress: 0,
             stages: Vec::new(),
@@ -143,7 +147,7 @@ impl Deployment {
             damage: None,
             open: None,
             due: None,
-        })
+        }
     }
 
     /// The state after a whole journal.

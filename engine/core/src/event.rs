@@ -220,6 +220,38 @@ pub struct Header {
 }
 
 impl Header {
+    /// A request that says no more than this: with the default policy of the environment, without a
+    /// configuration, and for all nodes.
+    pub fn new(
+        id: DeploymentId,
+        module: ModuleVersion,
+        environment: Environment,
+        strategy: StrategyRef,
+        requester: Requester,
+    ) -> Self {
+        Self {
+            id,
+            module,
+            policy: Policy::default_for(&environment),
+            environment,
+            selector: None,
+            strategy,
+            config: serde_json::Value::Null,
+            limits: StrategyLimits::default(),
+            requester,
+            description: None,
+            metadata: BTreeMap::new(),
+            require_approval: false,
+            rollback_of: None,
+            retry_of: None,
+            undo_to: None,
+            undo_from: None,
+            supersedes: None,
+            trace: None,
+            idempotency: None,
+        }
+    }
+
     /// Whether the deployment is for a node of its environment.
     pub fn selects(&self, labels: NodeLabels<'_>) -> bool {
         let selector = self.selector.as_ref();

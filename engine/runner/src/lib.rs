@@ -43,6 +43,7 @@ pub mod discovery_backends;
 mod driver;
 mod driver_threads;
 mod engine;
+mod environment_decisions;
 mod environment_leases;
 mod environments;
 mod forecast_queue;

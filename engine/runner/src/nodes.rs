@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use hotswap_common::trace;
 use hotswap_core::{
-    Clock, Cordon, Environment, EnvironmentEvent, EnvironmentEventBody, Fence, NodeId,
+    Clock, Cordon, Deployment, Environment, EnvironmentEvent, EnvironmentEventBody, Fence, NodeId,
 };
 use hotswap_fleet::Registry;
 use hotswap_store::{AppendToEnvironmentError, EnvironmentAppend, EnvironmentJournal, Journal};
@@ -23,7 +23,7 @@ use crate::cordoned_nodes::CordonedNodes;
 use crate::environment_leases::EnvironmentLeases;
 use crate::environments::Environments;
 use crate::limits::ExpiryLimits;
-use crate::projections::Projections;
+use crate::projections::{self, Projections};
 
 pub use self::error::Error;
 
@@ -379,6 +379,23 @@ impl Inner {
                 Err(error.into())
             }
         }
+    }
+
+    /// Calls `visit` with each open deployment.
+    async fn visit_open_deployments(
+        &self,
+        mut visit: impl FnMut(&Deployment),
+    ) -> Result<(), Error> {
+        let open = self.deployments.open_deployments().await;
+        for id in open.map_err(Error::read)? {
+            match self.projections.get(id).await {
+                Ok(state) => visit(&state),
+                // It ended and was deleted meanwhile.
+                Err(projections::Error::Unknown(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     async fn read_arrivals(&self) -> Result<(), Error> {

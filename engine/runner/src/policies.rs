@@ -8,9 +8,9 @@ use hotswap_core::{Clock, Environment, EnvironmentEventBody, OutOfRange, Policy,
 use hotswap_store::{
     AppendToEnvironmentError, EnvironmentAppend, EnvironmentEntry, EnvironmentJournal,
 };
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex, watch};
 
+use crate::environment_decisions::next_decision;
 use crate::environments::{ChangedPolicy, Environments, PolicyByPerson, UnreadablePolicy};
 use crate::strategies::{self, Strategies};
 
@@ -184,18 +184,10 @@ impl Policies {
                 tokio::time::sleep(RETRY_INTERVAL).await;
                 continue;
             }
-            loop {
-                let appended = tokio::select! {
-                    appended = appended.recv() => appended,
-                    // What was read may be lost.
-                    Ok(()) = epochs.changed() => break,
-                };
-                match appended {
-                    // A repair changes no policy.
-                    Ok(appended) if !appended.decides => {}
-                    Ok(_) | Err(RecvError::Lagged(_)) => break,
-                    Err(RecvError::Closed) => return,
-                }
+            tokio::select! {
+                () = next_decision(&mut appended) => {}
+                // What was read may be lost.
+                Ok(()) = epochs.changed() => {}
             }
         }
     }

@@ -16,7 +16,7 @@ use hotswap_core::DeploymentId;
 use hotswap_store::{Journal, Sqlite};
 use tokio::task::JoinSet;
 
-use crate::support::{create, median, micros, print_row, step};
+use crate::support::{create, median, micros, print_row, sequential, step};
 
 const SEQUENTIAL: usize = 1_000;
 const TASKS: usize = 256;
@@ -34,7 +34,7 @@ async fn main() {
     let growing = disk(folder.path(), false);
     // Before and after, because the speed of a disk varies from second to second.
     let mut written = disk(folder.path(), true);
-    let appends = sequential(&store).await;
+    let appends = sequential(&store, SEQUENTIAL).await;
     written.extend(disk(folder.path(), true));
     let (growing, written) = (median(growing), median(written));
     let append = median(appends);
@@ -106,19 +106,6 @@ fn disk(folder: &Path, written: bool) -> Vec<Duration> {
         times.push(start.elapsed());
     }
     std::fs::remove_file(path).expect("the file");
-    times
-}
-
-async fn sequential(store: &Sqlite) -> Vec<Duration> {
-    let id = create(store, "sequential").await;
-    let fence = store.acquire_lease(id).await.expect("a lease").fence;
-    let mut times = Vec::with_capacity(SEQUENTIAL);
-    for number in 0..SEQUENTIAL as u64 {
-        let step = step(id, fence, number);
-        let start = Instant::now();
-        store.append(step).await.expect("an append");
-        times.push(start.elapsed());
-    }
     times
 }
 

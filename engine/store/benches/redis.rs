@@ -24,7 +24,7 @@ use redis::{Client, Cmd, cmd};
 use tokio::task::JoinSet;
 
 use crate::redis_server::{RedisKind, RedisServer};
-use crate::support::{create, median, micros, print_row, step};
+use crate::support::{create, median, micros, print_row, sequential, step};
 
 const SEQUENTIAL: usize = 500;
 const TASKS: usize = 256;
@@ -90,7 +90,7 @@ async fn appends(store: &Redis, connection: &mut MultiplexedConnection, report: 
     let xadd = xadd(&entry(store).await);
     // Before and after, because the speed of a disk varies from second to second.
     let mut bare = times(connection, &xadd, SEQUENTIAL).await;
-    let appended = sequential(store).await;
+    let appended = sequential(store, SEQUENTIAL).await;
     bare.extend(times(connection, &xadd, SEQUENTIAL).await);
     let (bare, appended) = (median(bare), median(appended));
     print_row("bare XADD, one after another", &micros(bare), "");
@@ -205,19 +205,6 @@ async fn times(
         let start = Instant::now();
         let sent = command.query_async::<String>(connection).await;
         sent.expect("an answer");
-        times.push(start.elapsed());
-    }
-    times
-}
-
-async fn sequential(store: &Redis) -> Vec<Duration> {
-    let id = create(store, "sequential").await;
-    let fence = store.acquire_lease(id).await.expect("a lease").fence;
-    let mut times = Vec::with_capacity(SEQUENTIAL);
-    for number in 0..SEQUENTIAL as u64 {
-        let step = step(id, fence, number);
-        let start = Instant::now();
-        store.append(step).await.expect("an append");
         times.push(start.elapsed());
     }
     times

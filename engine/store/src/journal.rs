@@ -193,7 +193,9 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// - [`ReadError::Unknown`] if there is no such deployment.
     /// - [`ReadError::Store`] if the store failed.
-    async fn head(&self, deployment: DeploymentId) -> Result<Head, ReadError>;
+    async fn head(&self, deployment: DeploymentId) -> Result<Head, ReadError> {
+        Ok(self.record(deployment).await?.head)
+    }
 
     /// Returns what the store knows of a deployment without reading its events.
     ///

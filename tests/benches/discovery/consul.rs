@@ -3,10 +3,8 @@ use hotswap_plugins::discovery::BackendSettings;
 use hotswap_tests::{RegistryKind, RegistryServer};
 use serde_json::json;
 use tokio::sync::watch;
-use tokio_util::task::AbortOnDropHandle;
 
-use crate::instance::instance_at;
-use crate::latency::{self, CHANGES};
+use crate::latency;
 use crate::watching::Watching;
 use crate::{SERVICE, idle};
 
@@ -23,14 +21,8 @@ async fn watching(server: &RegistryServer) -> Result<Watching> {
 pub async fn measure_latency() -> Result<()> {
     let server = RegistryServer::start(RegistryKind::Consul).await?;
     let watching = watching(&server).await?;
-    let mut writer = watching.component.start(watching.settings.clone()).await?;
-    writer.register(instance_at(9)).await?;
-    let (seen, client) = watch::channel(0);
-    let _own = AbortOnDropHandle::new(tokio::spawn(follow(server.url(), seen)));
-    let change = async |port| Ok(writer.register(instance_at(port)).await?);
-    let latencies = latency::measure(&watching, CHANGES, Some(client), change).await?;
-    latency::print("Consul", latencies);
-    Ok(())
+    let follow = |seen| follow(server.url(), seen);
+    latency::measure_registrations("Consul", &watching, follow).await
 }
 
 /// What watches cost while nothing changes.

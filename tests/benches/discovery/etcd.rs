@@ -4,11 +4,9 @@ use hotswap_plugins::discovery::BackendSettings;
 use hotswap_tests::{RegistryKind, RegistryServer};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::idle;
-use crate::instance::instance_at;
-use crate::latency::{self, CHANGES};
+use crate::latency;
 use crate::watching::Watching;
 
 /// # Errors
@@ -26,14 +24,8 @@ pub async fn watching(server: &RegistryServer) -> Result<Watching> {
 pub async fn measure_latency() -> Result<()> {
     let server = RegistryServer::start(RegistryKind::Etcd).await?;
     let watching = watching(&server).await?;
-    let mut writer = watching.component.start(watching.settings.clone()).await?;
-    writer.register(instance_at(9)).await?;
-    let (seen, client) = watch::channel(0);
-    let _own = AbortOnDropHandle::new(tokio::spawn(follow(server.url(), seen)));
-    let change = async |port| Ok(writer.register(instance_at(port)).await?);
-    let latencies = latency::measure(&watching, CHANGES, Some(client), change).await?;
-    latency::print("Etcd", latencies);
-    Ok(())
+    let follow = |seen| follow(server.url(), seen);
+    latency::measure_registrations("Etcd", &watching, follow).await
 }
 
 /// What watches cost while nothing changes.

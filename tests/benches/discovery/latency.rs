@@ -4,8 +4,10 @@ use anyhow::Result;
 use hotswap_fleet::discovery::Discovery as _;
 use hotswap_tests::bench::{median, print_row};
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::SERVICE;
+use crate::instance::instance_at;
 use crate::watching::Watching;
 
 /// How often the instance of a registry changes.
@@ -66,6 +68,26 @@ pub async fn measure(
         tokio::time::sleep(Duration::from_millis(150)).await;
     }
     Ok(latencies)
+}
+
+/// Measures and prints how long a changed registration takes to be seen: by the view, and by
+/// `follow`, which counts the changes as a client of its own.
+pub async fn measure_registrations<F>(
+    name: &str,
+    watching: &Watching,
+    follow: impl FnOnce(watch::Sender<u64>) -> F,
+) -> Result<()>
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    let mut writer = watching.component.start(watching.settings.clone()).await?;
+    writer.register(instance_at(9)).await?;
+    let (seen, client) = watch::channel(0);
+    let _own = AbortOnDropHandle::new(tokio::spawn(follow(seen)));
+    let change = async |port| Ok(writer.register(instance_at(port)).await?);
+    let latencies = measure(watching, CHANGES, Some(client), change).await?;
+    print(name, latencies);
+    Ok(())
 }
 
 /// Prints the medians of both.

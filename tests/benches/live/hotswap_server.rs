@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use hotswap_api::{Config, Secret, Tokens};
 use hotswap_core::{Append, Clock, DeploymentId, EventBody, Header, SystemClock};
-use hotswap_runner::metric_providers::MetricProviders;
 use hotswap_runner::{Engine, EngineConfig};
 use hotswap_store::{Journal, Sqlite};
 use hotswap_tests::{
@@ -29,22 +28,14 @@ fn raise_limits(config: &mut Config) {
 pub async fn serve(deployment: DeploymentId) -> Result<()> {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let resources = EngineResources::new(folder.path(), Default::default()).await?;
+    // The commands write the journal.
+    let journal = LeaselessJournal::wrap(Arc::new(resources.store.clone()));
     let engine = Engine::start(EngineConfig {
-        // The commands write the journal.
-        journal: LeaselessJournal::wrap(Arc::new(resources.store.clone())),
         environment_journal: UndecidedJournal::wrap(Arc::new(resources.store.clone())),
-        catalogue: Arc::new(resources.store.clone()),
-        blobs: resources.blobs,
-        host: resources.host,
-        registry: resources.registry,
         fleet: Arc::new(StaticFleet::new(1)),
-        environments: resources.environments,
-        clock: Arc::new(SystemClock),
-        limits: resources.limits,
         // Compiling strategies would leave free memory behind, and hide what connections need.
-        metric_providers: MetricProviders::default(),
         built_in: Vec::new(),
-        discovery_backends: Default::default(),
+        ..resources.engine_config(journal)
     })
     .await?;
     let header = Header {

@@ -8,12 +8,12 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use hotswap_core::NodeId;
 use hotswap_store::Journal;
-use hotswap_tests::Cluster;
 use hotswap_tests::bench::{median, print_row};
+use hotswap_tests::{Cluster, InterceptedFleet};
 use serde_json::json;
 
 use crate::bare;
-use crate::counting_fleet::CountingFleet;
+use crate::request_counter::RequestCounter;
 
 const NODES: usize = 1000;
 const ROUNDS: usize = 3;
@@ -31,7 +31,10 @@ pub async fn run() -> Result<()> {
     cluster
         .roll_out(hello, ENVIRONMENT, ("direct", json!({})))
         .await?;
-    let fleet = Arc::new(CountingFleet::new(Arc::clone(&cluster.resources.fleet)));
+    let fleet = InterceptedFleet::new(
+        Arc::clone(&cluster.resources.fleet),
+        RequestCounter::default(),
+    );
     cluster.resources.fleet = Arc::clone(&fleet) as Arc<_>;
     let store: Arc<dyn Journal> = Arc::new(cluster.resources.store.clone());
     let client = reqwest::Client::new();

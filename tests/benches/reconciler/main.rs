@@ -12,9 +12,9 @@
 
 mod bare;
 mod converge;
-mod counting_fleet;
 mod idle;
 mod join;
+mod request_counter;
 
 use anyhow::{Result, bail};
 use hotswap_tests::bench::{check_goals, current_section, print_header, run_each_section};

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use hotswap_core::{
-    Deployment, DeploymentId, Environment, EnvironmentEventBody, Health, ModuleName, NodeId,
-};
+use hotswap_core::{Environment, EnvironmentEventBody, Health, ModuleName, NodeId};
 use hotswap_runner::reconciler::NextStep;
 use hotswap_tests::Cluster;
 use serde_json::json;
@@ -51,36 +49,9 @@ pub async fn wait_for_versions(cluster: &Cluster, expected: &[(u32, Option<&str>
         .iter()
         .map(|(number, version)| (node(*number), version.map(str::to_owned)))
         .collect();
-    let deadline = tokio::time::Instant::now() + TIMEOUT;
-    loop {
-        let active = cluster.active_versions(PRODUCTION, "hello").await?;
-        if active == expected {
-            return Ok(());
-        }
-        ensure!(
-            tokio::time::Instant::now() < deadline,
-            "the nodes run {active:?}, not {expected:?}; {:?}",
-            cluster.engine.reconciler.placements(&production()).await?
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-pub async fn wait_until(
-    cluster: &Cluster,
-    id: DeploymentId,
-    condition: impl Fn(&Deployment) -> bool,
-) -> Result<()> {
-    let deadline = tokio::time::Instant::now() + TIMEOUT;
-    loop {
-        let state = cluster.engine.deployments.get(id).await?;
-        if condition(&state) {
-            return Ok(());
-        }
-        ensure!(tokio::time::Instant::now() < deadline, "{state:?}");
-        let (from, wait) = (state.next_seq, Duration::from_secs(1));
-        cluster.engine.deployments.events(id, from, 1, wait).await?;
-    }
+    cluster
+        .wait_for_versions(PRODUCTION, "hello", &expected)
+        .await
 }
 
 pub async fn wait_for_next(cluster: &Cluster, number: u32, expected: &NextStep) -> Result<()> {

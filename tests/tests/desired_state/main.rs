@@ -2,7 +2,7 @@
 
 mod fleet;
 mod local_faults;
-mod probed_fleet;
+mod probed_nodes;
 mod readiness;
 
 use std::collections::BTreeMap;
@@ -12,11 +12,11 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use hotswap_core::{Decision, Environment, Health, NodePhase, Policy, Status};
 use hotswap_runner::reconciler::{NextStep, RetireError};
-use hotswap_tests::Cluster;
+use hotswap_tests::{Cluster, InterceptedFleet, wait_for_state};
 use serde_json::json;
 
 use crate::fleet::*;
-use crate::probed_fleet::ProbedFleet;
+use crate::probed_nodes::ProbedNodes;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_joins_later_gets_what_runs() -> Result<()> {
@@ -76,7 +76,7 @@ async fn a_node_that_joins_during_a_rollout_gets_the_version_before_and_then_the
     let id = cluster
         .deploy(("hello", "2.0.0"), PRODUCTION, blue_green)
         .await?;
-    wait_until(&cluster, id, |state| state.question.is_some()).await?;
+    wait_for_state(&cluster.engine, id, |state| state.question.is_some()).await?;
     start_node(&mut cluster, 3).await?;
     let (one, two) = (Some("1.0.0"), Some("2.0.0"));
     wait_for_versions(&cluster, &[(1, one), (2, one), (3, one)]).await?;
@@ -98,23 +98,23 @@ async fn a_node_that_joins_during_a_rollout_gets_the_version_before_and_then_the
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repair_probes_as_the_deployment_did() -> Result<()> {
     let mut cluster = cluster().await?;
-    let fleet = Arc::new(ProbedFleet::new(Arc::clone(&cluster.resources.fleet)));
+    let fleet = InterceptedFleet::new(Arc::clone(&cluster.resources.fleet), ProbedNodes::default());
     cluster.resources.fleet = Arc::clone(&fleet) as Arc<_>;
     let store = Arc::new(cluster.resources.store.clone());
     cluster.restart_engine(store).await?;
     start_node(&mut cluster, 3).await?;
     let one = Some("1.0.0");
     wait_for_versions(&cluster, &[(1, one), (2, one), (3, one)]).await?;
-    assert!(fleet.take_probed().is_empty(), "`direct` did not probe");
+    assert!(fleet.take().is_empty(), "`direct` did not probe");
     let probe = json!({ "probe": { "timeout": "30s" }, "soak": "1ms" });
     cluster
         .roll_out(("hello", "2.0.0"), PRODUCTION, ("blue-green", probe))
         .await?;
-    fleet.take_probed();
+    fleet.take();
     start_node(&mut cluster, 4).await?;
     let two = Some("2.0.0");
     wait_for_versions(&cluster, &[(1, two), (2, two), (3, two), (4, two)]).await?;
-    assert_eq!(fleet.take_probed(), [node(4)]);
+    assert_eq!(fleet.take(), [node(4)]);
     cluster.shutdown().await;
     Ok(())
 }
@@ -167,7 +167,7 @@ async fn abort_without_the_changed_node(
     let id = cluster
         .deploy(("hello", version), PRODUCTION, canary)
         .await?;
-    wait_until(cluster, id, |state| {
+    wait_for_state(&cluster.engine, id, |state| {
         state
             .nodes
             .values()

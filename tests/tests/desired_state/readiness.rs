@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use hotswap_core::{NodePhase, Status};
-use hotswap_tests::Cluster;
+use hotswap_tests::{Cluster, wait_for_state};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -115,7 +115,7 @@ async fn nodes_stay_ready_through_rollouts_and_rollbacks() -> Result<()> {
     let id = cluster
         .deploy(("hello", "3.0.0"), PRODUCTION, canary)
         .await?;
-    wait_until(&cluster, id, |state| {
+    wait_for_state(&cluster.engine, id, |state| {
         state
             .nodes
             .values()

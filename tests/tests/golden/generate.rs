@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hotswap_common::trace;
-use hotswap_core::{
-    Decision, Deployment, DeploymentId, Environment, Fence, Policy, SCHEMA_VERSION, Status,
-};
+use hotswap_core::{Decision, Deployment, Environment, Fence, Policy, SCHEMA_VERSION, Status};
 use hotswap_runner::NewDeployment;
-use hotswap_tests::{Cluster, EMAIL, LoadGenerator, new_deployment};
+use hotswap_tests::{
+    Cluster, EMAIL, InterceptedFleet, LoadGenerator, new_deployment, wait_for_state,
+};
 use serde_json::json;
 
-use crate::faulty_fleet::FaultyFleet;
+use crate::faults::Faults;
 use crate::files;
 use crate::scenarios::{self, PersonStep, Scenario};
 
@@ -41,7 +41,7 @@ pub async fn generate(names: &[String]) -> Result<()> {
     let folder = format!("schema-{SCHEMA_VERSION}");
     let policies = BTreeMap::from([(PRODUCTION.parse()?, policy()?)]);
     let mut cluster = Cluster::start_with_policies(&[(PRODUCTION, 3)], policies).await?;
-    let fleet = FaultyFleet::new(Arc::clone(&cluster.resources.fleet));
+    let fleet = InterceptedFleet::new(Arc::clone(&cluster.resources.fleet), Faults::default());
     cluster.resources.fleet = fleet.clone();
     let store = Arc::new(cluster.resources.store.clone());
     cluster.restart_engine(store).await?;
@@ -90,7 +90,7 @@ async fn run(cluster: &Cluster, scenario: &Scenario) -> Result<Deployment> {
     for step in &scenario.steps {
         match *step {
             PersonStep::Decide(approved) => {
-                wait_until(cluster, id, |state| {
+                wait_for_state(&cluster.engine, id, |state| {
                     state.status() == Status::AwaitingApproval
                 })
                 .await?;
@@ -104,46 +104,34 @@ async fn run(cluster: &Cluster, scenario: &Scenario) -> Result<Deployment> {
             }
             PersonStep::PauseAndResume => {
                 deployments.pause(id, EMAIL).await?;
-                wait_until(cluster, id, |state| state.status() == Status::Paused).await?;
+                wait_for_state(&cluster.engine, id, |state| {
+                    state.status() == Status::Paused
+                })
+                .await?;
                 deployments.resume(id, EMAIL).await?;
             }
             PersonStep::Pause => {
-                wait_until(cluster, id, |state| state.waiting_until().is_some()).await?;
+                wait_for_state(&cluster.engine, id, |state| state.waiting_until().is_some())
+                    .await?;
                 deployments.pause(id, EMAIL).await?;
             }
             PersonStep::PromoteInFull => {
-                wait_until(cluster, id, |state| state.lifecycle.waiting).await?;
+                wait_for_state(&cluster.engine, id, |state| state.lifecycle.waiting).await?;
                 let reason = Some("seen enough".to_owned());
                 deployments.promote(id, EMAIL, reason, true).await?;
             }
             PersonStep::TellOfLostWrites => {
-                wait_until(cluster, id, |state| state.waiting_until().is_some()).await?;
+                wait_for_state(&cluster.engine, id, |state| state.waiting_until().is_some())
+                    .await?;
                 cluster.engine.observe_fence(UNKNOWN_FENCE).await?;
             }
             PersonStep::AbortWait => {
-                wait_until(cluster, id, |state| state.waiting_until().is_some()).await?;
+                wait_for_state(&cluster.engine, id, |state| state.waiting_until().is_some())
+                    .await?;
                 let reason = Some("wrong version".to_owned());
                 deployments.abort(id, EMAIL, reason).await?;
             }
         }
     }
     cluster.wait_for_end(id).await
-}
-
-async fn wait_until(
-    cluster: &Cluster,
-    id: DeploymentId,
-    condition: impl Fn(&Deployment) -> bool,
-) -> Result<()> {
-    let deployments = &cluster.engine.deployments;
-    loop {
-        let state = deployments.get(id).await?;
-        if condition(&state) {
-            return Ok(());
-        }
-        ensure!(!state.status().is_final(), "ended early: {:?}", state.cause);
-        deployments
-            .events(id, state.next_seq, 1, Duration::from_secs(30))
-            .await?;
-    }
 }

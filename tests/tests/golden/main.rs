@@ -7,7 +7,7 @@
     dead_code,
     reason = "only the program that writes the journals uses all of it"
 )]
-mod faulty_fleet;
+mod faults;
 #[allow(
     dead_code,
     reason = "only the program that writes the journals uses all of it"

@@ -1,7 +1,7 @@
 use hotswap_core::{Action, Status};
 use serde_json::{Value, json};
 
-use crate::faulty_fleet::Fault;
+use crate::faults::Fault;
 
 /// A rollout of `hello` 2.0.0 to three nodes that run 1.0.0.
 pub struct Scenario {

@@ -3,7 +3,7 @@
 //!
 //! Run it with `cargo xtask golden`. Named scenarios alone: `cargo xtask golden NAME…`.
 
-mod faulty_fleet;
+mod faults;
 #[allow(
     dead_code,
     reason = "only the test that reads the journals uses all of it"

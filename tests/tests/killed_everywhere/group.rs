@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use hotswap_core::{DeploymentId, Health, Status};
 use hotswap_node::Node;
 use hotswap_store::{Journal as _, Redis};
-use hotswap_tests::{Balancer, CrashPoint, EMAIL, NODE_TOKEN, journal_outline, new_deployment};
+use hotswap_tests::{Balancer, CrashPoint, EMAIL, journal_outline, new_deployment, node_config};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -105,24 +105,13 @@ impl Group {
     }
 
     pub async fn start_node(&mut self, id: String) -> Result<()> {
-        let config = hotswap_node::Config {
-            id: id.parse()?,
-            environment: Some(PRODUCTION.parse()?),
-            zone: None,
-            labels: BTreeMap::new(),
-            data_addr: "127.0.0.1:0".parse()?,
-            control_addr: "127.0.0.1:0".parse()?,
-            advertise: None,
-            engine_url: Some(self.balancer.url()),
-            is_discovered: false,
-            token: hotswap_node::Secret::new(NODE_TOKEN),
-            data_dir: self.node_dir(&id),
-            tls: None,
-            engine_tls: Default::default(),
-            drain: None,
-            limits: hotswap_node::Limits::default(),
-            log: Default::default(),
-        };
+        let data_dir = self.node_dir(&id);
+        let config = node_config(
+            id.parse()?,
+            PRODUCTION.parse()?,
+            self.balancer.url(),
+            data_dir,
+        );
         let node = Node::start_with(self.shared.runtime.clone(), config).await?;
         self.nodes.push((id, node));
         Ok(())
@@ -211,15 +200,7 @@ impl Group {
     ) -> Result<bool> {
         let module = self.prepare(Some(case)).await?;
         let id = self.deploy(&module, rollout).await?;
-        let victim = tokio::select! {
-            biased;
-            victim = self.rollout.victim() => Some(victim),
-            ended = self.wait_for_end(id) => {
-                ended?;
-                let victim = timeout(TIMEOUT, self.rollout.victim_at_end()).await;
-                victim.context("an append that began the fault has not returned")?
-            }
-        };
+        let victim = self.wait_for_victim(id).await?;
         if let Some(victim) = victim {
             self.step_clocks();
             self.wait_for_successor(id, victim, case).await?;
@@ -248,16 +229,7 @@ impl Group {
         };
         let module = self.prepare(Some(case)).await?;
         let id = self.deploy(&module, rollout).await?;
-        let victim = tokio::select! {
-            biased;
-            victim = self.rollout.victim() => Some(victim),
-            ended = self.wait_for_end(id) => {
-                ended?;
-                let victim = timeout(TIMEOUT, self.rollout.victim_at_end()).await;
-                victim.context("an append at which the engine was to be killed has not returned")?
-            }
-        };
-        let Some(victim) = victim else {
+        let Some(victim) = self.wait_for_victim(id).await? else {
             return Ok(None);
         };
         if let Some(place) = self.place_of(victim) {
@@ -307,6 +279,19 @@ impl Group {
         let strategy = (rollout.strategy, rollout.config.clone());
         let new = new_deployment((module, "2.0.0"), PRODUCTION, strategy)?;
         Ok(self.any()?.engine.deployments.create(new).await?)
+    }
+
+    /// The engine at whose append the fault begins. `None` if the rollout ends without the fault.
+    async fn wait_for_victim(&self, id: DeploymentId) -> Result<Option<u64>> {
+        tokio::select! {
+            biased;
+            victim = self.rollout.victim() => Ok(Some(victim)),
+            ended = self.wait_for_end(id) => {
+                ended?;
+                let victim = timeout(TIMEOUT, self.rollout.victim_at_end()).await;
+                victim.context("an append that began the fault has not returned")
+            }
+        }
     }
 
     /// Waits until another engine drives, the rollout has ended, or the nodes were cut off for long

@@ -69,10 +69,9 @@ async fn wait_for_versions(cluster: &Cluster, expected: &[(u32, &str)]) -> Resul
         .iter()
         .map(|(number, version)| (node(*number), Some((*version).to_owned())))
         .collect();
-    wait_until("the nodes run what they should", async || {
-        Ok(cluster.active_versions(PRODUCTION, "hello").await? == expected)
-    })
-    .await
+    cluster
+        .wait_for_versions(PRODUCTION, "hello", &expected)
+        .await
 }
 
 async fn next_step(cluster: &Cluster, number: u32) -> Result<NextStep> {

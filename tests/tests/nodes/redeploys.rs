@@ -4,56 +4,35 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use async_trait::async_trait;
-use hotswap_core::{
-    Environment, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId, NodeReading, Order,
-};
-use hotswap_fleet::{Error, Fleet, HealthReport};
-use hotswap_tests::Cluster;
+use hotswap_core::{NodeError, NodeId, Order};
+use hotswap_fleet::Fleet;
+use hotswap_tests::{Cluster, FleetInterceptor, InterceptedFleet};
 use serde_json::{Value, json};
 
 use super::PRODUCTION;
 
-/// Nodes that refuse repairs, so that only a deployment brings them up.
-struct Unrepaired(Arc<dyn Fleet>);
+/// Nodes refuse repairs, so that only a deployment brings them up.
+struct Unrepaired;
 
 #[async_trait]
-impl Fleet for Unrepaired {
-    async fn nodes(
+impl FleetInterceptor for Unrepaired {
+    async fn order(
         &self,
-        environment: &Environment,
-        module: &ModuleName,
-    ) -> Result<Vec<Node>, Error> {
-        self.0.nodes(environment, module).await
-    }
-
-    async fn order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError> {
+        fleet: &dyn Fleet,
+        node: &NodeId,
+        order: &Order,
+    ) -> Result<(), NodeError> {
         if order.operation.starts_with("repair-") {
             return Err(NodeError::Refused("it is not to be repaired".to_owned()));
         }
-        self.0.order(node, order).await
-    }
-
-    async fn probe(
-        &self,
-        node: &NodeId,
-        version: &ModuleVersion,
-        probe: &HttpProbe,
-    ) -> Result<(), NodeError> {
-        self.0.probe(node, version, probe).await
-    }
-
-    async fn read(&self, node: &NodeId, module: &ModuleName) -> Result<NodeReading, NodeError> {
-        self.0.read(node, module).await
-    }
-
-    fn health(&self, node: &NodeId) -> HealthReport {
-        self.0.health(node)
+        fleet.order(node, order).await
     }
 }
 
 async fn redeploy(strategy: &str, config: Value) -> Result<()> {
     let mut cluster = Cluster::start(&[(PRODUCTION, 2)]).await?;
-    cluster.resources.fleet = Arc::new(Unrepaired(Arc::clone(&cluster.resources.fleet)));
+    let fleet = Arc::clone(&cluster.resources.fleet);
+    cluster.resources.fleet = InterceptedFleet::new(fleet, Unrepaired);
     let store = Arc::new(cluster.resources.store.clone());
     cluster.restart_engine(store).await?;
     cluster.upload_samples().await?;

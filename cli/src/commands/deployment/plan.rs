@@ -122,7 +122,7 @@ fn describe_step(step: &PlanStep) -> String {
         0 => "+0s".to_owned(),
         at => format!("+{}", format::duration(Duration::from_millis(at))),
     };
-    let nodes = names(&step.nodes);
+    let nodes = format::names(&step.nodes, MAX_NAMES);
     let span = step
         .span
         .map(|span| format::duration(Duration::from_millis(span)));
@@ -136,7 +136,7 @@ fn describe_step(step: &PlanStep) -> String {
         "soak" if step.baseline.is_empty() => format!("soak {span}, watching {nodes}"),
         "soak" => format!(
             "soak {span}, comparing {nodes} with {}",
-            names(&step.baseline)
+            format::names(&step.baseline, MAX_NAMES)
         ),
         "sleep" => format!("wait {span}"),
         "approval" => format!("ask: {text} (for at most {span})"),
@@ -151,18 +151,6 @@ fn describe_step(step: &PlanStep) -> String {
         None => "",
     };
     format!("{at:<8}  {what}{at_once}{refused}")
-}
-
-fn names(nodes: &[String]) -> String {
-    match nodes.len() {
-        0 => "no node".to_owned(),
-        count if count <= MAX_NAMES => nodes.join(" "),
-        count => format!(
-            "{} and {} more",
-            nodes[..MAX_NAMES - 1].join(" "),
-            count - MAX_NAMES + 1
-        ),
-    }
 }
 
 #[cfg(test)]

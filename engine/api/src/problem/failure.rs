@@ -29,6 +29,19 @@ pub(crate) const UNPROCESSABLE: u16 = 1 << 7;
 pub(crate) const UNAVAILABLE: u16 = 1 << 8;
 /// 507.
 pub(crate) const DISK_FULL: u16 = 1 << 9;
+/// What can be wrong with a JSON body.
+pub(crate) const JSON_BODY: u16 =
+    BAD_REQUEST | PAYLOAD_TOO_LARGE | UNSUPPORTED_MEDIA_TYPE | UNPROCESSABLE;
+/// The failures of every upload of a component.
+pub(crate) const UPLOAD: u16 = BAD_REQUEST
+    | AUTH
+    | REQUEST_TIMEOUT
+    | CONFLICT
+    | PAYLOAD_TOO_LARGE
+    | UNSUPPORTED_MEDIA_TYPE
+    | UNPROCESSABLE
+    | UNAVAILABLE
+    | DISK_FULL;
 /// 500, which every operation can answer.
 const INTERNAL: u16 = 1 << 15;
 

@@ -10,8 +10,7 @@ use super::tag::Tag;
 use crate::context::Context;
 use crate::extract::{Admin, Parsed, Viewer, WasmBody};
 use crate::problem::{
-    AUTH, BAD_REQUEST, CONFLICT, DISK_FULL, Failure, Kind, NOT_FOUND, PAYLOAD_TOO_LARGE, Problem,
-    REQUEST_TIMEOUT, UNAVAILABLE, UNPROCESSABLE, UNSUPPORTED_MEDIA_TYPE,
+    AUTH, BAD_REQUEST, CONFLICT, Failure, Kind, NOT_FOUND, Problem, UNAVAILABLE, UPLOAD,
 };
 use crate::view;
 
@@ -94,22 +93,7 @@ impl Backends {
         admin: Admin,
         context: Data<&Context>,
         body: WasmBody,
-    ) -> Result<
-        UploadResponse,
-        Failure<
-            {
-                BAD_REQUEST
-                    | AUTH
-                    | REQUEST_TIMEOUT
-                    | CONFLICT
-                    | PAYLOAD_TOO_LARGE
-                    | UNSUPPORTED_MEDIA_TYPE
-                    | UNPROCESSABLE
-                    | UNAVAILABLE
-                    | DISK_FULL
-            },
-        >,
-    > {
+    ) -> Result<UploadResponse, Failure<UPLOAD>> {
         let component = body.read_all(context.limits.strategy_bytes).await?;
         let backends = &context.engine.discovery_backends;
         let record = backends.upload(component, &admin.0.subject).await?;

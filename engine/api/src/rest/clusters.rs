@@ -19,8 +19,8 @@ use crate::context::Context;
 use crate::extract::{Admin, OptionalJsonBody, Parsed, Viewer};
 use crate::live::{EnvironmentEventStream, EventStream, Reader};
 use crate::problem::{
-    AUTH, BAD_REQUEST, CONFLICT, DISK_FULL, Failure, Kind, NOT_FOUND, PAYLOAD_TOO_LARGE, Problem,
-    UNAVAILABLE, UNPROCESSABLE, UNSUPPORTED_MEDIA_TYPE,
+    AUTH, BAD_REQUEST, CONFLICT, DISK_FULL, Failure, JSON_BODY, Kind, NOT_FOUND, Problem,
+    UNAVAILABLE,
 };
 use crate::view;
 
@@ -125,19 +125,7 @@ impl Clusters {
         body: OptionalJsonBody<ReasonRequest>,
     ) -> Result<
         RetireResponse,
-        Failure<
-            {
-                BAD_REQUEST
-                    | AUTH
-                    | NOT_FOUND
-                    | CONFLICT
-                    | PAYLOAD_TOO_LARGE
-                    | UNSUPPORTED_MEDIA_TYPE
-                    | UNPROCESSABLE
-                    | UNAVAILABLE
-                    | DISK_FULL
-            },
-        >,
+        Failure<{ AUTH | NOT_FOUND | CONFLICT | JSON_BODY | UNAVAILABLE | DISK_FULL }>,
     > {
         let (by, reason) = body.0.validate(&admin.0)?;
         let reconciler = &context.engine.reconciler;

@@ -20,8 +20,7 @@ use crate::extract::{
     Admin, JsonBody, Operator, OptionalJsonBody, Parsed, Viewer, require_one_ascii_header,
 };
 use crate::problem::{
-    AUTH, BAD_REQUEST, CONFLICT, DISK_FULL, Failure, NOT_FOUND, PAYLOAD_TOO_LARGE, UNAVAILABLE,
-    UNPROCESSABLE, UNSUPPORTED_MEDIA_TYPE,
+    AUTH, BAD_REQUEST, CONFLICT, DISK_FULL, Failure, JSON_BODY, NOT_FOUND, UNAVAILABLE,
 };
 use crate::view;
 
@@ -34,8 +33,7 @@ use create::CreateDeployment;
 /// The failures of every operation that reads deployments.
 pub(super) const READ: u16 = BAD_REQUEST | AUTH | UNAVAILABLE;
 /// The failures of every operation that changes a deployment.
-pub(super) const CHANGE: u16 =
-    READ | NOT_FOUND | CONFLICT | PAYLOAD_TOO_LARGE | UNSUPPORTED_MEDIA_TYPE | UNPROCESSABLE;
+pub(super) const CHANGE: u16 = READ | NOT_FOUND | CONFLICT | JSON_BODY;
 
 /// Operations on deployments.
 pub(super) struct Deployments;

@@ -17,20 +17,13 @@ use super::tag::Tag;
 use crate::context::Context;
 use crate::extract::{Admin, JsonBody, OptionalJsonBody, Parsed, Viewer, require_one_ascii_header};
 use crate::problem::{
-    AUTH, BAD_REQUEST, DISK_FULL, Failure, Kind, PAYLOAD_TOO_LARGE, PRECONDITION_FAILED, Problem,
-    UNAVAILABLE, UNPROCESSABLE, UNSUPPORTED_MEDIA_TYPE,
+    AUTH, BAD_REQUEST, DISK_FULL, Failure, JSON_BODY, Kind, PRECONDITION_FAILED, Problem,
+    UNAVAILABLE,
 };
 use crate::view;
 
 /// The failures of every operation that changes a policy.
-const CHANGE: u16 = BAD_REQUEST
-    | AUTH
-    | PRECONDITION_FAILED
-    | PAYLOAD_TOO_LARGE
-    | UNSUPPORTED_MEDIA_TYPE
-    | UNPROCESSABLE
-    | UNAVAILABLE
-    | DISK_FULL;
+const CHANGE: u16 = AUTH | PRECONDITION_FAILED | JSON_BODY | UNAVAILABLE | DISK_FULL;
 
 /// Operations on the policies of environments.
 pub(super) struct Environments;

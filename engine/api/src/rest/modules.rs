@@ -14,8 +14,7 @@ use super::tag::Tag;
 use crate::context::Context;
 use crate::extract::{Admin, Operator, Parsed, Viewer, WasmBody};
 use crate::problem::{
-    AUTH, BAD_REQUEST, CONFLICT, DISK_FULL, Failure, Kind, NOT_FOUND, PAYLOAD_TOO_LARGE, Problem,
-    REQUEST_TIMEOUT, UNAVAILABLE, UNPROCESSABLE, UNSUPPORTED_MEDIA_TYPE,
+    AUTH, BAD_REQUEST, CONFLICT, Failure, Kind, NOT_FOUND, Problem, UNAVAILABLE, UPLOAD,
 };
 use crate::view;
 
@@ -66,22 +65,7 @@ impl Modules {
         /// The semantic version.
         version: Path<Parsed<Version>>,
         body: WasmBody,
-    ) -> Result<
-        UploadResponse,
-        Failure<
-            {
-                BAD_REQUEST
-                    | AUTH
-                    | REQUEST_TIMEOUT
-                    | CONFLICT
-                    | PAYLOAD_TOO_LARGE
-                    | UNSUPPORTED_MEDIA_TYPE
-                    | UNPROCESSABLE
-                    | UNAVAILABLE
-                    | DISK_FULL
-            },
-        >,
-    > {
+    ) -> Result<UploadResponse, Failure<UPLOAD>> {
         let (name, version) = (name.0.0, version.0.0);
         let modules = &context.engine.modules;
         let existing = modules.get(&name, &version).await?;

@@ -17,22 +17,15 @@ use super::tag::Tag;
 use crate::context::Context;
 use crate::extract::{Admin, JsonBody, NodeToken, Operator, OptionalJsonBody, Parsed, Viewer};
 use crate::problem::{
-    AUTH, BAD_REQUEST, CONFLICT, DISK_FULL, Failure, Kind, NOT_FOUND, PAYLOAD_TOO_LARGE, Problem,
-    UNAVAILABLE, UNPROCESSABLE, UNSUPPORTED_MEDIA_TYPE,
+    AUTH, BAD_REQUEST, CONFLICT, DISK_FULL, Failure, JSON_BODY, Kind, NOT_FOUND, Problem,
+    UNAVAILABLE,
 };
 use crate::view;
 
 use drain::DrainRequest;
 
 /// The failures of every operation by which people change a node.
-const CHANGE: u16 = BAD_REQUEST
-    | AUTH
-    | NOT_FOUND
-    | PAYLOAD_TOO_LARGE
-    | UNSUPPORTED_MEDIA_TYPE
-    | UNPROCESSABLE
-    | UNAVAILABLE
-    | DISK_FULL;
+const CHANGE: u16 = AUTH | NOT_FOUND | JSON_BODY | UNAVAILABLE | DISK_FULL;
 
 /// Operations on nodes, and those that nodes call themselves.
 pub(super) struct Nodes;
@@ -203,20 +196,7 @@ impl Nodes {
         /// The id of the node.
         id: Path<Parsed<NodeId>>,
         body: JsonBody<Registration>,
-    ) -> Result<
-        Json<Registered>,
-        Failure<
-            {
-                BAD_REQUEST
-                    | AUTH
-                    | CONFLICT
-                    | PAYLOAD_TOO_LARGE
-                    | UNSUPPORTED_MEDIA_TYPE
-                    | UNPROCESSABLE
-                    | UNAVAILABLE
-            },
-        >,
-    > {
+    ) -> Result<Json<Registered>, Failure<{ AUTH | CONFLICT | JSON_BODY | UNAVAILABLE }>> {
         if let Some(peer) = peer.as_socket_addr() {
             Registry::check_peer(&body.0, peer.ip())?;
         }
@@ -252,18 +232,7 @@ impl Nodes {
         body: JsonBody<Heartbeat>,
     ) -> Result<
         Json<HeartbeatAnswer>,
-        Failure<
-            {
-                BAD_REQUEST
-                    | AUTH
-                    | NOT_FOUND
-                    | CONFLICT
-                    | PAYLOAD_TOO_LARGE
-                    | UNSUPPORTED_MEDIA_TYPE
-                    | UNPROCESSABLE
-                    | UNAVAILABLE
-            },
-        >,
+        Failure<{ AUTH | NOT_FOUND | CONFLICT | JSON_BODY | UNAVAILABLE }>,
     > {
         let highest_fence = body.0.highest_fence;
         // Counts also where the store fails: the node is alive.

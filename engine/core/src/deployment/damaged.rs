@@ -1,11 +1,8 @@
 //! The state of a deployment whose journal cannot be read from some event on.
 
-use std::collections::BTreeMap;
-
 use crate::{
-    Damage, Deadline, Deployment, DeploymentId, Digest, Environment, Event, EventBody, Header,
-    Lifecycle, ModuleName, ModuleVersion, Policy, Requester, StrategyLimits, StrategyRef,
-    Timestamp,
+    Damage, Deployment, DeploymentId, Digest, Environment, Event, EventBody, Header, ModuleName,
+    ModuleVersion, Requester, StrategyRef, Timestamp,
 };
 
 use super::end::terminated;
@@ -22,28 +19,9 @@ impl Deployment {
     ) -> Self {
         let header = unreadable_header(id, module, environment);
         Self {
-            deadline: Deadline::new(&header.policy),
-            header,
-            lifecycle: Lifecycle::INITIAL,
-            created_at,
-            updated_at: created_at,
-            ended_at: None,
-            progress: 0,
-            stages: Vec::new(),
-            nodes: BTreeMap::new(),
-            findings: Vec::new(),
-            log: Vec::new(),
-            question: None,
-            cause: None,
-            failures: Vec::new(),
-            missing: Vec::new(),
-            cordoned: Vec::new(),
-            not_updated: Vec::new(),
-            pause_reason: None,
             next_seq: damage.next_seq,
             damage: Some(damage),
-            open: None,
-            due: None,
+            ..Self::requested(header, created_at)
         }
     }
 
@@ -93,37 +71,21 @@ fn unreadable_header(id: DeploymentId, module: ModuleName, environment: Environm
     let version = semver::Version::new(0, 0, 0);
     #[expect(clippy::expect_used, reason = "of a constant")]
     let name = "unknown".parse().expect("a valid name");
-    Header {
-        id,
-        policy: Policy::default_for(&environment),
-        module: ModuleVersion {
-            name: module,
-            version: version.clone(),
-            digest: Digest::from_bytes([0; 32]),
-        },
-        environment,
-        strategy: StrategyRef {
-            name,
-            version: version.to_string(),
-            digest: Digest::from_bytes([0; 32]),
-            wit: version,
-        },
-        config: serde_json::Value::Null,
-        limits: StrategyLimits::default(),
-        requester: Requester {
-            email: String::new(),
-            subject: String::new(),
-        },
-        description: None,
-        metadata: BTreeMap::new(),
-        require_approval: false,
-        selector: None,
-        rollback_of: None,
-        retry_of: None,
-        undo_to: None,
-        undo_from: None,
-        supersedes: None,
-        trace: None,
-        idempotency: None,
-    }
+    let digest = Digest::from_bytes([0; 32]);
+    let module = ModuleVersion {
+        name: module,
+        version: version.clone(),
+        digest,
+    };
+    let strategy = StrategyRef {
+        name,
+        version: version.to_string(),
+        digest,
+        wit: version,
+    };
+    let requester = Requester {
+        email: String::new(),
+        subject: String::new(),
+    };
+    Header::new(id, module, environment, strategy, requester)
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     Answer, CauseKind, Check, Cordon, Digest, Health, Judgement, ModuleVersion, Node, NodeError,
-    Outcome, Policy, Requester, StrategyLimits, StrategyRef, Verdict,
+    Outcome, Policy, Requester, StrategyRef, Verdict,
 };
 
 fn version(text: &str) -> ModuleVersion {
@@ -13,35 +13,21 @@ fn version(text: &str) -> ModuleVersion {
 }
 
 pub(crate) fn header() -> Header {
+    let strategy = StrategyRef {
+        name: "canary".parse().unwrap(),
+        version: "0.1.0".into(),
+        digest: Digest::of(b"canary"),
+        wit: "0.1.0".parse().unwrap(),
+    };
+    let requester = Requester {
+        email: "ada@example.com".into(),
+        subject: "ada".into(),
+    };
+    let id = crate::DeploymentId::from_bytes([7; 16]);
     let environment = "production".parse().unwrap();
     Header {
-        id: crate::DeploymentId::from_bytes([7; 16]),
-        module: version("2.0.0"),
-        policy: Policy::default_for(&environment),
-        environment,
-        strategy: StrategyRef {
-            name: "canary".parse().unwrap(),
-            version: "0.1.0".into(),
-            digest: Digest::of(b"canary"),
-            wit: "0.1.0".parse().unwrap(),
-        },
         config: serde_json::json!({}),
-        limits: StrategyLimits::default(),
-        requester: Requester {
-            email: "ada@example.com".into(),
-            subject: "ada".into(),
-        },
-        description: None,
-        metadata: BTreeMap::new(),
-        require_approval: false,
-        selector: None,
-        rollback_of: None,
-        retry_of: None,
-        undo_to: None,
-        undo_from: None,
-        supersedes: None,
-        trace: None,
-        idempotency: None,
+        ..Header::new(id, version("2.0.0"), environment, strategy, requester)
     }
 }
 

@@ -1,45 +1,6 @@
 use super::*;
-use crate::{
-    Digest, Environment, Health, HttpProbe, Level, ModuleVersion, NodeFailure, Policy, Requester,
-    Step, StrategyLimits, StrategyRef, Verdict,
-};
-
-fn header() -> Header {
-    let environment: Environment = "production".parse().unwrap();
-    Header {
-        id: crate::DeploymentId::from_bytes([7; 16]),
-        module: ModuleVersion {
-            name: "hello".parse().unwrap(),
-            version: "2.0.0".parse().unwrap(),
-            digest: Digest::of(b"hello"),
-        },
-        policy: Policy::default_for(&environment),
-        environment,
-        strategy: StrategyRef {
-            name: "canary".parse().unwrap(),
-            version: "0.1.0".into(),
-            digest: Digest::of(b"canary"),
-            wit: "0.1.0".parse().unwrap(),
-        },
-        config: serde_json::json!({}),
-        limits: StrategyLimits::default(),
-        requester: Requester {
-            email: "ada@example.com".into(),
-            subject: "ada".into(),
-        },
-        description: None,
-        metadata: std::collections::BTreeMap::new(),
-        require_approval: false,
-        selector: None,
-        rollback_of: None,
-        retry_of: None,
-        undo_to: None,
-        undo_from: None,
-        supersedes: None,
-        trace: None,
-        idempotency: None,
-    }
-}
+use crate::deployment::tests::header;
+use crate::{Health, HttpProbe, Level, NodeFailure, Step, Verdict};
 
 fn second(seconds: u64) -> Timestamp {
     Timestamp::from_millis(seconds * 1000)

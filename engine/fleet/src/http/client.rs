@@ -88,22 +88,9 @@ impl NodeClient {
         tls: &ClientTls,
     ) -> Result<Self, SetupError> {
         check_token(&token.get())?;
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("hotswap/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(options.connect_timeout)
-            .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
-            // The token is for the node alone: send it nowhere else.
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .tls_backend_preconfigured(tls_config(tls)?)
-            .build()
-            .map_err(|source| SetupError {
-                step: SetupStep::Client,
-                source: source.into(),
-            })?;
         Ok(Self {
             registry,
-            http,
+            http: http_client(options, tls, MAX_IDLE_CONNECTIONS)?,
             token,
         })
     }
@@ -211,12 +198,29 @@ fn check_token(token: &Secret) -> Result<(), SetupError> {
     })
 }
 
-/// The configuration of TLS for one HTTP client.
-pub(super) fn tls_config(tls: &ClientTls) -> Result<rustls::ClientConfig, SetupError> {
-    tls.config().map_err(|source| SetupError {
+/// An HTTP client that keeps at most so many idle connections to each node. It follows no redirect
+/// and uses no proxy: a request is for the node alone, and its token with it.
+pub(super) fn http_client(
+    options: &Options,
+    tls: &ClientTls,
+    max_idle_connections: usize,
+) -> Result<reqwest::Client, SetupError> {
+    let tls = tls.config().map_err(|source| SetupError {
         step: SetupStep::Tls,
         source: source.into(),
-    })
+    })?;
+    reqwest::Client::builder()
+        .user_agent(concat!("hotswap/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(options.connect_timeout)
+        .pool_max_idle_per_host(max_idle_connections)
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .tls_backend_preconfigured(tls)
+        .build()
+        .map_err(|source| SetupError {
+            step: SetupStep::Client,
+            source: source.into(),
+        })
 }
 
 /// Why one attempt failed.

@@ -10,11 +10,11 @@ use hotswap_common::CurrentSecret;
 use hotswap_common::tls::ClientTls;
 use hotswap_core::NodeId;
 use hotswap_protocol::{BOOT_HEADER, Identity, NODE_HEADER, PollAnswer, PollRequest};
-use reqwest::{Method, StatusCode, Url, redirect};
+use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::client::{SetupError, SetupStep, tls_config};
+use super::client::{SetupError, http_client};
 use super::response::unreachable;
 use crate::Options;
 use crate::discovery::Networks;
@@ -117,21 +117,9 @@ impl PollClient {
         options: &Options,
         tls: &ClientTls,
     ) -> Result<Self, SetupError> {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("hotswap/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(options.connect_timeout)
-            .pool_max_idle_per_host(1)
-            // Nothing may lead elsewhere than where the address was checked.
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .tls_backend_preconfigured(tls_config(tls)?)
-            .build()
-            .map_err(|source| SetupError {
-                step: SetupStep::Client,
-                source: source.into(),
-            })?;
         Ok(Self {
-            http,
+            // No redirect may lead elsewhere than where the address was checked.
+            http: http_client(options, tls, 1)?,
             token,
             timeout: options.request_timeout,
         })

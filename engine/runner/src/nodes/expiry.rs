@@ -120,19 +120,14 @@ struct Planned {
 impl super::Inner {
     async fn planned(&self) -> Result<Vec<Planned>, Error> {
         let mut planned = Vec::new();
-        let open = self.deployments.open_deployments().await;
-        for id in open.map_err(Error::read)? {
-            let state = match self.projections.get(id).await {
-                Ok(state) => state,
-                Err(crate::projections::Error::Unknown(_)) => continue,
-                Err(error) => return Err(error.into()),
-            };
+        self.visit_open_deployments(|state| {
             let nodes = state.nodes.keys().cloned().collect();
             planned.push(Planned {
                 environment: state.header.environment.clone(),
                 nodes: state.damage.is_none().then_some(nodes),
             });
-        }
+        })
+        .await?;
         Ok(planned)
     }
 }

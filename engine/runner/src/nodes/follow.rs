@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
 use super::{Error, Nodes};
+use crate::environment_decisions::next_decision;
 
 /// How long to wait where the store cannot be read.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -25,18 +25,10 @@ impl Nodes {
                 );
                 tokio::time::sleep(RETRY_INTERVAL).await;
             }
-            loop {
-                let appended = tokio::select! {
-                    appended = appended.recv() => appended,
-                    // What was read may be lost.
-                    Ok(()) = epochs.changed() => break,
-                };
-                match appended {
-                    // A repair decides nothing.
-                    Ok(appended) if !appended.decides => {}
-                    Ok(_) | Err(RecvError::Lagged(_)) => break,
-                    Err(RecvError::Closed) => return,
-                }
+            tokio::select! {
+                () = next_decision(&mut appended) => {}
+                // What was read may be lost.
+                Ok(()) = epochs.changed() => {}
             }
         }
     }

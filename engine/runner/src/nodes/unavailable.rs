@@ -56,18 +56,12 @@ impl Inner {
         allowed: usize,
     ) -> Result<usize, Error> {
         let mut changing = BTreeSet::new();
-        let open = self.deployments.open_deployments().await;
-        for id in open.map_err(Error::read)? {
-            let state = match self.projections.get(id).await {
-                Ok(state) => state,
-                // It ended and was deleted meanwhile.
-                Err(crate::projections::Error::Unknown(_)) => continue,
-                Err(error) => return Err(error.into()),
-            };
+        self.visit_open_deployments(|state| {
             if state.header.environment == *environment {
                 changing.extend(state.changing().iter().cloned());
             }
-        }
+        })
+        .await?;
         // A call may name all nodes, and changes only so many at the same time.
         Ok(changing.difference(silent).count().min(allowed))
     }

@@ -1,7 +1,7 @@
 use hotswap_core::{
-    Answer, Append, Call, Cause, CauseKind, Decision, Digest, Environment, Event, EventBody,
-    Health, Level, Lifecycle, ModuleVersion, Node, NodeError, NodeFailure, NodeId, Outcome, Policy,
-    Requester, StrategyRef, Timestamp,
+    Answer, Append, Call, Cause, CauseKind, Decision, Digest, Event, EventBody, Header, Health,
+    Level, Lifecycle, ModuleVersion, Node, NodeError, NodeFailure, NodeId, Outcome, Requester,
+    StrategyRef, Timestamp,
 };
 use hotswap_store::{Head, Sqlite};
 use proptest::prelude::*;
@@ -11,42 +11,30 @@ use tempfile::TempDir;
 
 use super::*;
 
-pub(crate) fn header() -> hotswap_core::Header {
-    let environment: Environment = "production".parse().unwrap();
+pub(crate) fn header() -> Header {
     let id = DeploymentId::generate();
-    hotswap_core::Header {
-        id,
-        module: ModuleVersion {
-            // One of its own, since only one deployment of a module may be open.
-            name: format!("m{id}").parse().unwrap(),
-            version: Version::new(1, 2, 3),
-            digest: Digest::of(b"artifact"),
-        },
-        policy: Policy::default_for(&environment),
-        environment,
-        strategy: StrategyRef {
-            name: "canary".parse().unwrap(),
-            version: "1.0.0".to_owned(),
-            digest: Digest::of(b"strategy"),
-            wit: Version::new(0, 1, 0),
-        },
+    let module = ModuleVersion {
+        // One of its own, since only one deployment of a module may be open.
+        name: format!("m{id}").parse().unwrap(),
+        version: Version::new(1, 2, 3),
+        digest: Digest::of(b"artifact"),
+    };
+    let strategy = StrategyRef {
+        name: "canary".parse().unwrap(),
+        version: "1.0.0".to_owned(),
+        digest: Digest::of(b"strategy"),
+        wit: Version::new(0, 1, 0),
+    };
+    let requester = Requester {
+        email: "ada@example.org".to_owned(),
+        subject: "ada".to_owned(),
+    };
+    let environment = "production".parse().unwrap();
+    Header {
         config: serde_json::json!({ "share": 0.1 + 0.2, "steps": [10, 100] }),
-        requester: Requester {
-            email: "ada@example.org".to_owned(),
-            subject: "ada".to_owned(),
-        },
         description: Some("ä \u{1f680} \0".to_owned()),
         metadata: [("ticket".to_owned(), "7".to_owned())].into(),
-        require_approval: false,
-        selector: None,
-        rollback_of: None,
-        retry_of: None,
-        undo_to: None,
-        undo_from: None,
-        supersedes: None,
-        trace: None,
-        limits: hotswap_core::StrategyLimits::default(),
-        idempotency: None,
+        ..Header::new(id, module, environment, strategy, requester)
     }
 }
 

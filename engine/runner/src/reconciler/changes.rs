@@ -11,6 +11,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::watch;
 
 use super::repairs::Repairs;
+use crate::environment_decisions::next_decision;
 use crate::environment_leases::EnvironmentLeases;
 
 /// Changes that a look at the nodes has not seen yet.
@@ -55,7 +56,7 @@ impl Changes {
                     leases.renew_all().await;
                 }
             }
-            () = was_decided(&mut self.decided) => {}
+            () = next_decision(&mut self.decided) => {}
             Ok(()) = self.epochs.changed() => self.forget(leases).await,
             // The registry lives as long as the reconciler.
             Ok(()) = self.reports.changed() => {}
@@ -142,17 +143,6 @@ fn note_plan(planned: &mut Option<HashSet<DeploymentId>>, appended: &Appended) -
         Step::Requested | Step::Gated | Step::Approved => false,
         Step::Running | Step::Asking | Step::Settling | Step::Reverting => {
             planned.insert(appended.deployment)
-        }
-    }
-}
-
-/// Returns once a person has decided something in an environment.
-async fn was_decided(appended: &mut Receiver<EnvironmentAppended>) {
-    loop {
-        match appended.recv().await {
-            Ok(appended) if !appended.decides => {}
-            Ok(_) | Err(RecvError::Lagged(_)) => return,
-            Err(RecvError::Closed) => std::future::pending().await,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! What the benches of stores share.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hotswap_core::{
-    Answer, Append, Call, DeploymentId, Digest, Environment, EventBody, Fence, Header,
-    ModuleVersion, NodeId, Policy, Requester, StrategyLimits, StrategyRef, Timestamp,
+    Answer, Append, Call, DeploymentId, Digest, EventBody, Fence, Header, ModuleVersion, NodeId,
+    Requester, StrategyRef, Timestamp,
 };
 use hotswap_store::Journal;
 use semver::Version;
@@ -51,41 +51,27 @@ pub fn step(deployment: DeploymentId, fence: Fence, number: u64) -> Append {
 }
 
 pub async fn create(store: &impl Journal, module: &str) -> DeploymentId {
-    let environment: Environment = "production".parse().expect("a name");
-    let header = Header {
-        id: DeploymentId::generate(),
-        module: ModuleVersion {
-            name: module.parse().expect("a name"),
-            version: Version::new(1, 0, 0),
-            digest: Digest::of(b"artifact"),
-        },
-        policy: Policy::default_for(&environment),
-        environment,
-        strategy: StrategyRef {
-            name: "canary".parse().expect("a name"),
-            version: "1.0.0".to_owned(),
-            digest: Digest::of(b"strategy"),
-            wit: Version::new(0, 1, 0),
-        },
-        config: serde_json::json!({ "steps": [10, 30, 50, 100] }),
-        limits: StrategyLimits::default(),
-        requester: Requester {
-            email: "ada@example.org".to_owned(),
-            subject: "ada".to_owned(),
-        },
-        description: None,
-        metadata: [].into(),
-        require_approval: false,
-        selector: None,
-        rollback_of: None,
-        retry_of: None,
-        undo_to: None,
-        undo_from: None,
-        supersedes: None,
-        trace: None,
-        idempotency: None,
+    let module = ModuleVersion {
+        name: module.parse().expect("a name"),
+        version: Version::new(1, 0, 0),
+        digest: Digest::of(b"artifact"),
     };
-    let id = header.id;
+    let strategy = StrategyRef {
+        name: "canary".parse().expect("a name"),
+        version: "1.0.0".to_owned(),
+        digest: Digest::of(b"strategy"),
+        wit: Version::new(0, 1, 0),
+    };
+    let requester = Requester {
+        email: "ada@example.org".to_owned(),
+        subject: "ada".to_owned(),
+    };
+    let id = DeploymentId::generate();
+    let environment = "production".parse().expect("a name");
+    let header = Header {
+        config: serde_json::json!({ "steps": [10, 30, 50, 100] }),
+        ..Header::new(id, module, environment, strategy, requester)
+    };
     let at = Timestamp::from_millis(1_700_000_000_000);
     store.create(header, at).await.expect("a journal");
     let planned = Append {
@@ -101,4 +87,18 @@ pub async fn create(store: &impl Journal, module: &str) -> DeploymentId {
     };
     store.append(planned).await.expect("an append");
     id
+}
+
+/// How long each of some steps takes, one after another.
+pub async fn sequential(store: &impl Journal, steps: usize) -> Vec<Duration> {
+    let id = create(store, "sequential").await;
+    let fence = store.acquire_lease(id).await.expect("a lease").fence;
+    let mut times = Vec::with_capacity(steps);
+    for number in 0..steps as u64 {
+        let step = step(id, fence, number);
+        let start = Instant::now();
+        store.append(step).await.expect("an append");
+        times.push(start.elapsed());
+    }
+    times
 }

@@ -229,10 +229,6 @@ impl Journal for Memory {
         self.state().epoch.subscribe()
     }
 
-    async fn head(&self, deployment: DeploymentId) -> Result<Head, ReadError> {
-        Ok(self.record(deployment).await?.head)
-    }
-
     async fn record(&self, deployment: DeploymentId) -> Result<DeploymentRecord, ReadError> {
         let state = self.state();
         let found = state.find(deployment);

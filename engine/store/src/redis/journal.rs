@@ -169,10 +169,6 @@ impl Journal for Redis {
         self.inner.epoch.clone()
     }
 
-    async fn head(&self, deployment: DeploymentId) -> Result<Head, ReadError> {
-        Ok(self.record(deployment).await?.head)
-    }
-
     async fn record(&self, deployment: DeploymentId) -> Result<DeploymentRecord, ReadError> {
         let args = Args::new().text(deployment.to_string());
         let found = self.inner.commands.read(&script::RECORD, args).await?;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use hotswap_core::{ModuleName, ModuleVersion, NodeId, StrategyName, Timestamp};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use semver::Version;
 use serde::Serialize;
 
@@ -30,10 +30,7 @@ impl Catalogue for Sqlite {
     async fn put_module(&self, record: ModuleRecord) -> Result<ModuleRecord, CatalogueError> {
         let put = move |connection: &Connection| {
             insert_module(connection, &record)?;
-            let (name, version) = (record.module.name.as_str(), to_text(&record.module.version));
-            connection
-                .prepare_cached(&format!("{SELECT_MODULE} WHERE name = ?1 AND version = ?2"))?
-                .query_row([name, version.as_str()], read_module)
+            find_module(connection, &record.module.name, &record.module.version)
         };
         Ok(self.edit(put).await?)
     }
@@ -43,13 +40,9 @@ impl Catalogue for Sqlite {
         name: &ModuleName,
         version: &Version,
     ) -> Result<Option<ModuleRecord>, CatalogueError> {
-        let (name, version) = (name.clone(), to_text(version));
-        let find = move |connection: &Connection| {
-            let found = connection
-                .prepare_cached(&format!("{SELECT_MODULE} WHERE name = ?1 AND version = ?2"))?
-                .query_row([name.as_str(), version.as_str()], read_module);
-            readable(found)
-        };
+        let (name, version) = (name.clone(), version.clone());
+        let find =
+            move |connection: &Connection| readable(find_module(connection, &name, &version));
         Ok(self.read(find).await?)
     }
 
@@ -71,14 +64,10 @@ impl Catalogue for Sqlite {
         name: &ModuleName,
         version: &Version,
     ) -> Result<bool, CatalogueError> {
-        let (name, version) = (name.clone(), to_text(version));
-        let delete = move |connection: &Connection| {
-            connection
-                .prepare_cached("DELETE FROM module WHERE name = ?1 AND version = ?2")?
-                .execute([name.as_str(), version.as_str()])
-                .map(|count| count > 0)
-        };
-        Ok(self.edit(delete).await?)
+        let delete = "DELETE FROM module WHERE name = ?1 AND version = ?2";
+        Ok(self
+            .delete_rows(delete, [to_text(name), to_text(version)])
+            .await?)
     }
 
     async fn put_strategy(
@@ -113,16 +102,10 @@ impl Catalogue for Sqlite {
     }
 
     async fn delete_strategy(&self, record: &StrategyRecord) -> Result<bool, CatalogueError> {
-        let name = record.name.clone();
         let (digest, built_in) = revision(record);
-        let delete = move |connection: &Connection| {
-            let delete = "DELETE FROM strategy WHERE name = ?1 AND digest = ?2 AND built_in = ?3";
-            connection
-                .prepare_cached(delete)?
-                .execute(params![name.as_str(), digest, built_in])
-                .map(|count| count > 0)
-        };
-        Ok(self.edit(delete).await?)
+        let delete = "DELETE FROM strategy WHERE name = ?1 AND digest = ?2 AND built_in = ?3";
+        let key = (to_text(&record.name), digest, built_in);
+        Ok(self.delete_rows(delete, key).await?)
     }
 
     async fn put_backend(&self, record: BackendRecord) -> Result<(), CatalogueError> {
@@ -135,14 +118,8 @@ impl Catalogue for Sqlite {
     }
 
     async fn delete_backend(&self, name: &StrategyName) -> Result<bool, CatalogueError> {
-        let name = name.clone();
-        let delete = move |connection: &Connection| {
-            connection
-                .prepare_cached("DELETE FROM discovery_backend WHERE name = ?1")?
-                .execute([name.as_str()])
-                .map(|count| count > 0)
-        };
-        Ok(self.edit(delete).await?)
+        let delete = "DELETE FROM discovery_backend WHERE name = ?1";
+        Ok(self.delete_rows(delete, [to_text(name)]).await?)
     }
 
     async fn put_node(
@@ -171,15 +148,10 @@ impl Catalogue for Sqlite {
     }
 
     async fn delete_node(&self, id: &NodeId) -> Result<bool, CatalogueError> {
-        let id = id.clone();
-        let delete = move |connection: &Connection| {
-            connection
-                .prepare_cached("DELETE FROM node WHERE id = ?1")?
-                .execute([id.as_str()])
-                .map(|count| count > 0)
-        };
-        Ok(self.edit(delete).await?)
+        let delete = "DELETE FROM node WHERE id = ?1";
+        Ok(self.delete_rows(delete, [to_text(id)]).await?)
     }
+
     async fn unreadable_records(&self) -> Result<Vec<UnreadableRecord>, CatalogueError> {
         let find = |connection: &Connection| {
             let mut found = list_modules(connection, None)?.unreadable;
@@ -205,6 +177,18 @@ impl Sqlite {
         } = self.read(query).await?;
         self.inner.unreadable.report(&unreadable);
         Ok(records)
+    }
+
+    /// Deletes the rows with a key. Returns whether there were any.
+    async fn delete_rows<K>(&self, delete: &'static str, key: K) -> Result<bool, Error>
+    where
+        K: Params + Clone + Send + 'static,
+    {
+        let delete = move |connection: &Connection| {
+            let count = connection.prepare_cached(delete)?.execute(key.clone())?;
+            Ok(count > 0)
+        };
+        self.edit(delete).await
     }
 }
 
@@ -274,6 +258,16 @@ fn readable<T>(found: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
         ) => Ok(None),
         found => found.optional(),
     }
+}
+
+fn find_module(
+    connection: &Connection,
+    name: &ModuleName,
+    version: &Version,
+) -> rusqlite::Result<ModuleRecord> {
+    connection
+        .prepare_cached(&format!("{SELECT_MODULE} WHERE name = ?1 AND version = ?2"))?
+        .query_row([to_text(name), to_text(version)], read_module)
 }
 
 fn readable_strategy(

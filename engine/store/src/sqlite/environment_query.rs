@@ -72,22 +72,23 @@ pub(super) fn cordons(
 
 /// The events with which nodes came from another environment, ordered by position.
 pub(super) fn arrivals(connection: &Connection) -> rusqlite::Result<Vec<EnvironmentEntry>> {
-    let query = "SELECT event.environment, event.position, at, body
-        FROM arrival JOIN environment_event AS event ON event.position = arrival.position
-        ORDER BY event.position";
-    connection
-        .prepare_cached(query)?
-        .query_map([], read_entry)?
-        .collect()
+    listed_events(connection, "arrival")
 }
 
 /// The events with which people gave environments their policies, ordered by position.
 pub(super) fn policies(connection: &Connection) -> rusqlite::Result<Vec<EnvironmentEntry>> {
-    let query = "SELECT event.environment, event.position, at, body
-        FROM policy JOIN environment_event AS event ON event.position = policy.position
-        ORDER BY event.position";
+    listed_events(connection, "policy")
+}
+
+/// The events whose positions are in a table, ordered by position.
+fn listed_events(connection: &Connection, table: &str) -> rusqlite::Result<Vec<EnvironmentEntry>> {
+    let query = format!(
+        "SELECT event.environment, event.position, at, body
+        FROM {table} JOIN environment_event AS event ON event.position = {table}.position
+        ORDER BY event.position"
+    );
     connection
-        .prepare_cached(query)?
+        .prepare_cached(&query)?
         .query_map([], read_entry)?
         .collect()
 }

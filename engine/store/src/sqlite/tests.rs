@@ -7,8 +7,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use hotswap_core::{
-    Append, Call, Deployment, DeploymentId, Digest, Environment, EventBody, Fence, Header, Level,
-    ModuleVersion, Policy, Requester, StrategyLimits, StrategyRef, Timestamp,
+    Append, Call, Deployment, DeploymentId, Digest, EventBody, Fence, Header, Level, ModuleVersion,
+    Requester, StrategyRef, Timestamp,
 };
 use rusqlite::Connection;
 use semver::Version;
@@ -27,41 +27,23 @@ async fn store() -> (TempDir, Sqlite) {
 }
 
 async fn create(store: &Sqlite, module: &str) -> DeploymentId {
-    let environment: Environment = "production".parse().unwrap();
-    let header = Header {
-        id: DeploymentId::generate(),
-        module: ModuleVersion {
-            name: module.parse().unwrap(),
-            version: Version::new(1, 0, 0),
-            digest: Digest::of(b"artifact"),
-        },
-        policy: Policy::default_for(&environment),
-        environment,
-        strategy: StrategyRef {
-            name: "direct".parse().unwrap(),
-            version: "1.0.0".to_owned(),
-            digest: Digest::of(b"strategy"),
-            wit: Version::new(0, 1, 0),
-        },
-        config: serde_json::Value::Null,
-        limits: StrategyLimits::default(),
-        requester: Requester {
-            email: "ada@example.org".to_owned(),
-            subject: "ada".to_owned(),
-        },
-        description: None,
-        metadata: [].into(),
-        require_approval: false,
-        selector: None,
-        rollback_of: None,
-        retry_of: None,
-        undo_to: None,
-        undo_from: None,
-        supersedes: None,
-        trace: None,
-        idempotency: None,
+    let module = ModuleVersion {
+        name: module.parse().unwrap(),
+        version: Version::new(1, 0, 0),
+        digest: Digest::of(b"artifact"),
     };
-    let id = header.id;
+    let strategy = StrategyRef {
+        name: "direct".parse().unwrap(),
+        version: "1.0.0".to_owned(),
+        digest: Digest::of(b"strategy"),
+        wit: Version::new(0, 1, 0),
+    };
+    let requester = Requester {
+        email: "ada@example.org".to_owned(),
+        subject: "ada".to_owned(),
+    };
+    let (id, environment) = (DeploymentId::generate(), "production".parse().unwrap());
+    let header = Header::new(id, module, environment, strategy, requester);
     store
         .create(header, Timestamp::from_millis(1))
         .await

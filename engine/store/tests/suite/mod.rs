@@ -13,8 +13,8 @@ pub mod supersede;
 pub mod undo;
 
 use hotswap_core::{
-    Append, Call, DeploymentId, Digest, Environment, Event, EventBody, Fence, Header, Level,
-    ModuleVersion, Policy, Requester, StrategyLimits, StrategyRef, Timestamp,
+    Append, Call, DeploymentId, Digest, Event, EventBody, Fence, Header, Level, ModuleVersion,
+    Requester, StrategyRef, Timestamp,
 };
 use hotswap_store::{AppendError, Appended, Catalogue, Entry, EnvironmentJournal, Head, Journal};
 use semver::Version;
@@ -124,39 +124,27 @@ pub fn at(millis: u64) -> Timestamp {
 }
 
 pub fn header(module: &str, environment: &str) -> Header {
-    let environment: Environment = environment.parse().unwrap();
+    let module = ModuleVersion {
+        name: module.parse().unwrap(),
+        version: Version::new(1, 2, 3),
+        digest: Digest::of(b"artifact"),
+    };
+    let strategy = StrategyRef {
+        name: "canary".parse().unwrap(),
+        version: "1.0.0".to_owned(),
+        digest: Digest::of(b"strategy"),
+        wit: Version::new(0, 1, 0),
+    };
+    let requester = Requester {
+        email: "ada@example.org".to_owned(),
+        subject: "ada".to_owned(),
+    };
+    let (id, environment) = (DeploymentId::generate(), environment.parse().unwrap());
     Header {
-        id: DeploymentId::generate(),
-        module: ModuleVersion {
-            name: module.parse().unwrap(),
-            version: Version::new(1, 2, 3),
-            digest: Digest::of(b"artifact"),
-        },
-        policy: Policy::default_for(&environment),
-        environment,
-        strategy: StrategyRef {
-            name: "canary".parse().unwrap(),
-            version: "1.0.0".to_owned(),
-            digest: Digest::of(b"strategy"),
-            wit: Version::new(0, 1, 0),
-        },
         config: serde_json::json!({ "steps": [10, 100] }),
-        limits: StrategyLimits::default(),
-        requester: Requester {
-            email: "ada@example.org".to_owned(),
-            subject: "ada".to_owned(),
-        },
         description: Some("ä \u{1f680} \0".to_owned()),
         metadata: [("ticket".to_owned(), "7".to_owned())].into(),
-        require_approval: false,
-        selector: None,
-        rollback_of: None,
-        retry_of: None,
-        undo_to: None,
-        undo_from: None,
-        supersedes: None,
-        trace: None,
-        idempotency: None,
+        ..Header::new(id, module, environment, strategy, requester)
     }
 }
 

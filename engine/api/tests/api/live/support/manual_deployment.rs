@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hotswap_core::{
-    Append, Call, Clock, DeploymentId, Digest, Environment, EventBody, Header, Health, Level,
-    ModuleVersion, Node, Outcome, Policy, Requester, StrategyLimits, StrategyRef, SystemClock,
+    Append, Call, Clock, DeploymentId, Digest, EventBody, Header, Health, Level, ModuleVersion,
+    Node, Outcome, Requester, StrategyRef, SystemClock,
 };
 use hotswap_store::{Journal, Sqlite};
 use semver::Version;
@@ -135,39 +135,25 @@ pub fn log(message: &str) -> EventBody {
 fn header() -> Header {
     static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
-    let environment: Environment = "qa".parse().unwrap();
+    let module = ModuleVersion {
+        // At most one deployment of a module may be open.
+        name: format!("manual-{number}").parse().unwrap(),
+        version: Version::new(1, 0, 0),
+        digest: Digest::of(b"module"),
+    };
+    let strategy = StrategyRef {
+        name: "direct".parse().unwrap(),
+        version: "1.0.0".to_owned(),
+        digest: Digest::of(b"strategy"),
+        wit: Version::new(0, 1, 0),
+    };
+    let requester = Requester {
+        email: "ada@example.org".to_owned(),
+        subject: "ada".to_owned(),
+    };
+    let (id, environment) = (DeploymentId::generate(), "qa".parse().unwrap());
     Header {
-        id: DeploymentId::generate(),
-        module: ModuleVersion {
-            // At most one deployment of a module may be open.
-            name: format!("manual-{number}").parse().unwrap(),
-            version: Version::new(1, 0, 0),
-            digest: Digest::of(b"module"),
-        },
-        policy: Policy::default_for(&environment),
-        environment,
-        strategy: StrategyRef {
-            name: "direct".parse().unwrap(),
-            version: "1.0.0".to_owned(),
-            digest: Digest::of(b"strategy"),
-            wit: Version::new(0, 1, 0),
-        },
         config: json!({}),
-        limits: StrategyLimits::default(),
-        requester: Requester {
-            email: "ada@example.org".to_owned(),
-            subject: "ada".to_owned(),
-        },
-        description: None,
-        metadata: Default::default(),
-        require_approval: false,
-        selector: None,
-        rollback_of: None,
-        retry_of: None,
-        undo_to: None,
-        undo_from: None,
-        supersedes: None,
-        trace: None,
-        idempotency: None,
+        ..Header::new(id, module, environment, strategy, requester)
     }
 }

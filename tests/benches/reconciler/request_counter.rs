@@ -1,30 +1,21 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Action, Environment, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId,
-    NodeReading, Order,
+    Action, Environment, HttpProbe, ModuleName, ModuleVersion, NodeError, NodeId, Order,
 };
-use hotswap_fleet::{Error, Fleet, HealthReport};
+use hotswap_fleet::Fleet;
+use hotswap_tests::FleetInterceptor;
 use tokio::sync::watch;
 
 /// Counts what is asked of single nodes, and how many have been settled.
-pub struct CountingFleet {
-    inner: Arc<dyn Fleet>,
+#[derive(Default)]
+pub struct RequestCounter {
     requests: AtomicU64,
     settled: watch::Sender<usize>,
 }
 
-impl CountingFleet {
-    pub fn new(inner: Arc<dyn Fleet>) -> Self {
-        Self {
-            inner,
-            requests: AtomicU64::new(0),
-            settled: watch::Sender::new(0),
-        }
-    }
-
+impl RequestCounter {
     /// Forgets what was counted.
     pub fn reset(&self) {
         self.requests.store(0, Ordering::Relaxed);
@@ -48,28 +39,26 @@ impl CountingFleet {
 }
 
 #[async_trait]
-impl Fleet for CountingFleet {
-    async fn nodes(
-        &self,
-        environment: &Environment,
-        module: &ModuleName,
-    ) -> Result<Vec<Node>, Error> {
-        self.inner.nodes(environment, module).await
-    }
-
+impl FleetInterceptor for RequestCounter {
     async fn active(
         &self,
+        fleet: &dyn Fleet,
         environment: &Environment,
         node: &NodeId,
         module: &ModuleName,
     ) -> Result<Option<ModuleVersion>, NodeError> {
         self.count();
-        self.inner.active(environment, node, module).await
+        fleet.active(environment, node, module).await
     }
 
-    async fn order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError> {
+    async fn order(
+        &self,
+        fleet: &dyn Fleet,
+        node: &NodeId,
+        order: &Order,
+    ) -> Result<(), NodeError> {
         self.count();
-        self.inner.order(node, order).await?;
+        fleet.order(node, order).await?;
         if order.action == Action::Settle {
             self.settled.send_modify(|settled| *settled += 1);
         }
@@ -78,19 +67,12 @@ impl Fleet for CountingFleet {
 
     async fn probe(
         &self,
+        fleet: &dyn Fleet,
         node: &NodeId,
         version: &ModuleVersion,
         probe: &HttpProbe,
     ) -> Result<(), NodeError> {
         self.count();
-        self.inner.probe(node, version, probe).await
-    }
-
-    async fn read(&self, node: &NodeId, module: &ModuleName) -> Result<NodeReading, NodeError> {
-        self.inner.read(node, module).await
-    }
-
-    fn health(&self, node: &NodeId) -> HealthReport {
-        self.inner.health(node)
+        fleet.probe(node, version, probe).await
     }
 }

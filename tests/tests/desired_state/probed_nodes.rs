@@ -1,0 +1,35 @@
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use hotswap_core::{HttpProbe, ModuleVersion, NodeError, NodeId};
+use hotswap_fleet::Fleet;
+use hotswap_tests::FleetInterceptor;
+
+/// Remembers which nodes are probed.
+#[derive(Default)]
+pub struct ProbedNodes(Mutex<Vec<NodeId>>);
+
+impl ProbedNodes {
+    /// The nodes that were probed since the last call.
+    pub fn take(&self) -> Vec<NodeId> {
+        let mut probed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut probed)
+    }
+}
+
+#[async_trait]
+impl FleetInterceptor for ProbedNodes {
+    async fn probe(
+        &self,
+        fleet: &dyn Fleet,
+        node: &NodeId,
+        version: &ModuleVersion,
+        probe: &HttpProbe,
+    ) -> Result<(), NodeError> {
+        let probed = self.0.lock();
+        probed
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(node.clone());
+        fleet.probe(node, version, probe).await
+    }
+}
