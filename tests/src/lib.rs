@@ -33,6 +33,7 @@ pub mod bench;
 mod bucket_server;
 mod child_process;
 mod cluster;
+mod collector_log;
 mod crashing_journal;
 mod discovery_server;
 mod event_stream;
@@ -50,6 +51,7 @@ pub mod kube_objects;
 /// The versions of Kubernetes on which the chart is tested.
 pub mod kubernetes_version;
 mod leaseless_journal;
+mod listed_events;
 mod load_generator;
 mod name_server;
 mod otlp_receiver;
@@ -71,6 +73,7 @@ mod stepped_clock;
 /// The programs that tests run.
 pub mod tools;
 mod undecided_journal;
+mod unused_address;
 /// The Python environments of tests.
 pub mod venv;
 mod watched_servers;
@@ -81,6 +84,7 @@ pub use balancer::Balancer;
 pub use bucket_server::BucketServer;
 pub use child_process::{ChildProcess, ProcessExit};
 pub use cluster::{Cluster, EngineResources, NODE_TOKEN, unreachable_registration, wait_for_end};
+pub use collector_log::CollectorLog;
 pub use crashing_journal::{CrashPoint, CrashTiming, CrashingJournal};
 pub use discovery_server::DiscoveryServer;
 pub use event_stream::{EventStream, StreamedItem};
@@ -92,6 +96,7 @@ pub use intercepted_journal::{InterceptedJournal, Interceptor};
 pub use journal_outline::journal_outline;
 pub use kube_apiserver::KubeApiServer;
 pub use leaseless_journal::LeaselessJournal;
+pub use listed_events::ListedEvents;
 pub use load_generator::{LoadGenerator, LoadReport};
 pub use name_server::NameServer;
 pub use otlp_receiver::{
@@ -110,5 +115,6 @@ pub use silent_server::SilentServer;
 pub use static_fleet::StaticFleet;
 pub use stepped_clock::SteppedClock;
 pub use undecided_journal::UndecidedJournal;
+pub use unused_address::UnusedAddress;
 pub use watched_servers::WatchedServers;
 pub use yaml::read_yaml;
