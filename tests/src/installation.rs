@@ -14,6 +14,7 @@ use crate::EMAIL;
 use crate::authority::Authority;
 use crate::bench::cpu_seconds_of;
 use crate::child_process::ChildProcess;
+use crate::listed_events::ListedEvents;
 use crate::tools;
 
 /// Time limit of every wait and request.
@@ -299,21 +300,27 @@ impl Installation {
     /// Stops a node with SIGTERM, and waits until it has exited. Returns its standard error.
     ///
     /// # Errors
-    /// If no such node runs, or it does not exit in time.
+    /// If no such node runs, or it does not exit in time, or has logged in JSON what the documentation
+    /// does not list.
     pub async fn terminate_node(&mut self, id: &str) -> Result<String> {
         let node = self.nodes.remove(id).context("no such node runs")?;
         node.terminate()?;
-        Ok(node.wait_for_exit().await?.stderr)
+        let log = node.wait_for_exit().await?.stderr;
+        ListedEvents::read()?.check(&log)?;
+        Ok(log)
     }
 
     /// Stops the engine with SIGTERM, and waits until it has exited. Returns its standard error.
     ///
     /// # Errors
-    /// If no engine runs, or it does not exit in time.
+    /// If no engine runs, or it does not exit in time, or has logged what the documentation does not
+    /// list.
     pub async fn terminate_engine(&mut self) -> Result<String> {
         let engine = self.engine.take().context("no engine runs")?;
         engine.terminate()?;
-        Ok(engine.wait_for_exit().await?.stderr)
+        let log = engine.wait_for_exit().await?.stderr;
+        ListedEvents::read()?.check(&log)?;
+        Ok(log)
     }
 
     /// Waits until this many nodes pass their health checks.

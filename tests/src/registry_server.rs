@@ -83,6 +83,11 @@ impl RegistryServer {
         Ok(text)
     }
 
+    /// Which one it is.
+    pub fn kind(&self) -> RegistryKind {
+        self.kind
+    }
+
     /// Kills it.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::balancer::Balancer;
 use crate::child_process::ChildProcess;
+use crate::listed_events::ListedEvents;
 use crate::redis_server::{RedisKind, RedisServer};
 use crate::{EMAIL, tools};
 
@@ -241,12 +242,14 @@ impl Replicas {
     /// Stops an engine with SIGTERM, and waits until it has exited. Returns its standard error.
     ///
     /// # Errors
-    /// If it does not run, or does not exit in time.
+    /// If it does not run, or does not exit in time, or has logged what the documentation does not list.
     pub async fn terminate_engine(&mut self, engine: usize) -> Result<String> {
         self.balancer.remove(engine);
         let replica = self.engines[engine].take().context("no such engine runs")?;
         replica.process.terminate()?;
-        Ok(replica.process.wait_for_exit().await?.stderr)
+        let log = replica.process.wait_for_exit().await?.stderr;
+        ListedEvents::read()?.check(&log)?;
+        Ok(log)
     }
 
     /// Stops an engine with SIGSTOP: its connections stay, and it does nothing. The load balancer

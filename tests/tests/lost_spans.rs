@@ -4,18 +4,16 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use hotswap_tests::{CollectorAnswer, Installation, OtlpReceiver, SilentServer};
-use tokio::time::{Instant, timeout};
+use hotswap_tests::{
+    CollectorAnswer, CollectorLog, Installation, OtlpReceiver, SilentServer, UnusedAddress,
+};
+use tokio::time::Instant;
 
 const QA: &str = "qa";
 const GRPC: &str = "grpc";
 const HTTP: &str = "http/protobuf";
 /// Time limit of each wait. Generous, because the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// How long the end of a process may take. It waits for the collector for two seconds at most.
-const END: Duration = Duration::from_secs(20);
-const LOST: &str = "the collector does not take what it is sent";
-const BACK: &str = "the collector takes what it is sent again";
 
 /// Engine and one node with a module, which record every request, and send its span at once to the
 /// collector.
@@ -84,8 +82,10 @@ async fn ask_until(
     }
 }
 
-fn lines_with(log: &str, text: &str) -> usize {
-    log.lines().filter(|line| line.contains(text)).count()
+/// Ends node and engine, and takes their logs.
+async fn logs(hotswap: &mut Installation) -> Result<[CollectorLog; 2]> {
+    let node = CollectorLog::of_node(hotswap, "qa-1").await?;
+    Ok([node, CollectorLog::of_engine(hotswap).await?])
 }
 
 /// Checks that a collector that takes nothing costs spans, and nothing else.
@@ -95,12 +95,8 @@ async fn check_lost(url: &str, protocol: &str) -> Result<()> {
         ask_until(&hotswap, &process, "failed", 3).await?;
         ensure!(spans(&process, "exported").await? == 0);
     }
-    for log in [
-        timeout(END, hotswap.terminate_node("qa-1")).await??,
-        timeout(END, hotswap.terminate_engine()).await??,
-    ] {
-        ensure!(lines_with(&log, LOST) == 1, "not told once: {log}");
-        ensure!(lines_with(&log, BACK) == 0, "{log}");
+    for log in logs(&mut hotswap).await? {
+        log.check(1, 0)?;
     }
     Ok(())
 }
@@ -117,24 +113,16 @@ async fn a_collector_that_hangs_by_grpc_costs_spans_and_nothing_else() -> Result
     check_lost(&silent.url(), GRPC).await
 }
 
-/// A URL at which nobody listens, while the socket is held: no other program gets the port.
-fn nobody() -> Result<(tokio::net::TcpSocket, String)> {
-    let socket = tokio::net::TcpSocket::new_v4()?;
-    socket.bind("127.0.0.1:0".parse()?)?;
-    let url = format!("http://{}", socket.local_addr()?);
-    Ok((socket, url))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_gone_costs_spans_and_nothing_else() -> Result<()> {
-    let (_socket, url) = nobody()?;
-    check_lost(&url, HTTP).await
+    let nobody = UnusedAddress::new()?;
+    check_lost(&nobody.url(), HTTP).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_gone_by_grpc_costs_spans_and_nothing_else() -> Result<()> {
-    let (_socket, url) = nobody()?;
-    check_lost(&url, GRPC).await
+    let nobody = UnusedAddress::new()?;
+    check_lost(&nobody.url(), GRPC).await
 }
 
 /// Checks that spans come again once a collector takes them, and that those are counted that it
@@ -169,16 +157,9 @@ async fn check_return(protocol: &str) -> Result<()> {
         // A request may have been under way.
         ensure!((exported..exported + 1000).contains(&now), "{now}");
     }
-    for log in [
-        hotswap.terminate_node("qa-1").await?,
-        hotswap.terminate_engine().await?,
-    ] {
-        ensure!(lines_with(&log, BACK) == 1, "{log}");
-        ensure!(
-            lines_with(&log, "it rejects some spans: out of range") == 1,
-            "{log}"
-        );
-        ensure!(lines_with(&log, LOST) == 2, "{log}");
+    for log in logs(&mut hotswap).await? {
+        log.check(2, 1)?;
+        log.check_once("it rejects some spans: out of range")?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-use hotswap_tests::{EMAIL, Installation, tools};
+use hotswap_tests::{EMAIL, Installation, ListedEvents, tools};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
 
@@ -200,4 +200,38 @@ async fn a_node_that_differs_is_counted_with_its_lag_and_its_failed_orders() -> 
     }
     std::fs::rename(&away, &artifacts)?;
     wait_for_nothing(&hotswap, &differing).await
+}
+
+/// As `LOG_EVENTS.md` lists it. Every test that ends an engine checks its log.
+#[test]
+fn a_line_of_a_log_is_listed_by_its_message_its_level_and_its_fields() -> Result<()> {
+    let listed = ListedEvents::read()?;
+    let line = |level: &str, message: &str, more: &str| {
+        format!(
+            r#"{{"timestamp":"","level":"{level}","target":"hotswap_node","message":"{message}"{more}}}"#
+        )
+    };
+    let node = r#","node":"a","data_addr":"","control_addr":"""#;
+    for good in [
+        line("INFO", "node started", node),
+        line("INFO", "node stopped", r#","trace_id":"1","span_id":"2""#),
+        line(
+            "WARN",
+            "cannot renew the session with the store, retrying",
+            r#","error":"""#,
+        ),
+        "not JSON".to_owned(),
+    ] {
+        assert!(listed.check(&good).is_ok(), "{good}");
+    }
+    for bad in [
+        line("WARN", "node started", node),
+        line("INFO", "node started", ""),
+        line("INFO", "node started", r#","node":"a","colour":"red""#),
+        line("INFO", "node has begun", node),
+        line("WARN", "cannot renew the session", r#","error":"""#),
+    ] {
+        assert!(listed.check(&bad).is_err(), "{bad}");
+    }
+    Ok(())
 }

@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-use crate::shell::Workspace;
-
 /// The crates of the program, and what a reader calls each.
 const PARTS: [(&str, &[&str]); 3] = [
     ("The engine", &["engine"]),
@@ -44,17 +42,18 @@ struct LogEvent {
     fields: Vec<String>,
 }
 
-/// The document.
+/// The document about the repository at `root`.
 ///
 /// # Errors
-/// If a source cannot be read, or is not Rust.
-pub fn document(workspace: &Workspace) -> Result<String> {
+/// If a source cannot be read, or is not Rust, or if a field has no meaning, or the name of a key that
+/// each line has.
+pub fn document(root: &Path) -> Result<String> {
     let mut document = HEAD.to_owned();
     let mut used = BTreeSet::new();
     for (title, folders) in PARTS {
         let mut events = Vec::new();
         for folder in folders {
-            collect(&workspace.root().join(folder), &mut events)?;
+            collect(&root.join(folder), &mut events)?;
         }
         events.sort();
         events.dedup();
@@ -109,20 +108,19 @@ fn read_events(source: &str) -> Result<Vec<LogEvent>> {
     Ok(events)
 }
 
-/// Finds `tracing::LEVEL!(…)`.
+/// Finds `tracing::LEVEL!(…)`, and `LEVEL!(…)` where the macro is imported.
 fn walk(tokens: TokenStream, events: &mut Vec<LogEvent>) {
     let trees: Vec<TokenTree> = tokens.into_iter().collect();
     for (index, tree) in trees.iter().enumerate() {
         let TokenTree::Group(group) = tree else {
             continue;
         };
-        let before: String = trees[index.saturating_sub(5)..index]
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        let level = LEVELS
-            .iter()
-            .position(|level| before.ends_with(&format!("tracing::{level}!")));
+        let level = match &trees[..index] {
+            [.., TokenTree::Ident(name), TokenTree::Punct(mark)] if mark.as_char() == '!' => {
+                LEVELS.iter().position(|level| name == level)
+            }
+            _ => None,
+        };
         match level {
             Some(level) if group.delimiter() == Delimiter::Parenthesis => {
                 events.push(read_event(level, group.stream()));
@@ -196,6 +194,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_list_is_that_of_the_sources() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let listed = fs::read_to_string(root.join("docs/LOG_EVENTS.md")).unwrap();
+        let document = document(&root).unwrap();
+        let missing = document
+            .lines()
+            .filter(|line| !listed.lines().any(|it| it == *line));
+        let missing: Vec<_> = missing.collect();
+        assert!(listed == document, "not listed, or elsewhere: {missing:#?}");
+    }
+
+    #[test]
     fn events_have_their_message_and_fields() {
         let source = r#"
             fn f() {
@@ -203,8 +213,11 @@ mod tests {
                     tracing::warn!(%id, node = %self.node, delay = ?span, error, "it is \
                         \"late\", {reason}");
                 }
-                tracing::info!("ready");
-                tracing::debug!("not listed");
+                match level {
+                    Level::Info => info!("ready"),
+                    _ => debug!("not listed"),
+                }
+                compile_error!("not an event");
             }
         "#;
         let events = read_events(source).unwrap();

@@ -52,7 +52,7 @@ pub fn write(workspace: &Workspace) -> Result<()> {
 
 /// Each file with what it should hold.
 fn generate_all(workspace: &Workspace) -> Result<Vec<(&'static str, String)>> {
-    let mut all = vec![(LOG_EVENTS, log_events::document(workspace)?)];
+    let mut all = vec![(LOG_EVENTS, log_events::document(workspace.root())?)];
     let program = workspace.build_hotswap()?;
     for &(file, argument) in REFERENCES {
         all.push((file, generate(workspace, &program, argument)?));

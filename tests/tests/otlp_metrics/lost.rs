@@ -1,18 +1,16 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use hotswap_tests::{CollectorAnswer, Installation, OtlpReceiver, SilentServer};
-use tokio::time::{Instant, sleep, timeout};
+use hotswap_tests::{
+    CollectorAnswer, CollectorLog, Installation, OtlpReceiver, SilentServer, UnusedAddress,
+};
+use tokio::time::{Instant, sleep};
 
 use super::exposed::Exposed;
 use super::{QA, control_url, use_module};
 
 /// Time limit of each wait. Generous, because the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// How long the end of a process may take. It waits for the collector for two seconds at most.
-const END: Duration = Duration::from_secs(20);
-const LOST: &str = "the collector does not take what it is sent";
-const BACK: &str = "the collector takes what it is sent again";
 
 /// How many points have had an outcome, as `/metrics` shows it at `url`.
 async fn points(url: &str, prefix: &str, outcome: &str) -> Result<f64> {
@@ -36,10 +34,6 @@ async fn wait_until_lost(url: &str, prefix: &str) -> Result<()> {
     Ok(())
 }
 
-fn lines_with(log: &str, text: &str) -> usize {
-    log.lines().filter(|line| line.contains(text)).count()
-}
-
 /// Checks that a collector that takes nothing costs points, and nothing else.
 async fn check_lost(url: &str, protocol: &str) -> Result<()> {
     let variables = [
@@ -61,14 +55,10 @@ async fn check_lost(url: &str, protocol: &str) -> Result<()> {
     for _ in 0..64 {
         hotswap.get("/api/v1/nodes").await?;
     }
-    for log in [
-        timeout(END, hotswap.terminate_node("qa-1")).await??,
-        timeout(END, hotswap.terminate_engine()).await??,
-    ] {
-        ensure!(lines_with(&log, LOST) == 1, "not told once: {log}");
-        ensure!(lines_with(&log, BACK) == 0, "{log}");
-    }
-    Ok(())
+    let node = CollectorLog::of_node(&mut hotswap, "qa-1").await?;
+    node.check(1, 0)?;
+    let engine = CollectorLog::of_engine(&mut hotswap).await?;
+    engine.check(1, 0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,11 +76,8 @@ async fn a_collector_that_hangs_by_grpc_costs_points_and_nothing_else() -> Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_gone_costs_points_and_nothing_else() -> Result<()> {
-    // Bound, but nobody listens: no other program gets the port meanwhile.
-    let socket = tokio::net::TcpSocket::new_v4()?;
-    socket.bind("127.0.0.1:0".parse()?)?;
-    let url = format!("http://{}", socket.local_addr()?);
-    check_lost(&url, "grpc").await
+    let nobody = UnusedAddress::new()?;
+    check_lost(&nobody.url(), "grpc").await
 }
 
 /// Checks that metrics come again once a collector takes them, and that what it rejects is counted.
@@ -124,11 +111,9 @@ async fn check_return(protocol: &str) -> Result<()> {
         ensure!(Instant::now() < deadline, "what is rejected is not counted");
         sleep(Duration::from_millis(20)).await;
     }
-    let log = hotswap.terminate_engine().await?;
-    ensure!(lines_with(&log, BACK) == 1, "{log}");
-    ensure!(lines_with(&log, "out of range") == 1, "{log}");
-    ensure!(lines_with(&log, LOST) == 2, "{log}");
-    Ok(())
+    let log = CollectorLog::of_engine(&mut hotswap).await?;
+    log.check(2, 1)?;
+    log.check_once("out of range")
 }
 
 #[tokio::test(flavor = "multi_thread")]

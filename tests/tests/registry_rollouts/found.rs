@@ -1,7 +1,7 @@
 //! An installation whose nodes report in to nobody: the engine finds them in a registry.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -20,6 +20,9 @@ use crate::source_feed::SourceFeed;
 /// Time limit of each wait. Generous, because the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Where nodes listen, except those of Kubernetes.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 const ENVIRONMENT: &str = "production";
 
 /// The file with the token for Kubernetes.
@@ -32,6 +35,8 @@ const POLICY: &str = "[environments.production]\ntoleratedFailures = 1\nrevertPa
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FoundIn {
     Consul,
+    /// The test writes the catalogue, as programs do that keep services of other machines there.
+    ConsulCatalogue,
     Etcd,
     /// etcd 3.5.
     Etcd35,
@@ -47,6 +52,8 @@ pub struct Found {
     pub installation: Installation,
     /// Where the nodes listen.
     ip: IpAddr,
+    /// Whether the nodes register themselves.
+    is_self_registering: bool,
     /// The ports of the nodes that the test has registered: for orders, and for requests.
     registered: BTreeMap<String, (u16, u16)>,
     folder: TempDir,
@@ -68,10 +75,11 @@ impl Found {
                 let server = RegistryServer::start(kind).await?;
                 Self::self_registering(server, ("etcd", "endpoints"), nodes, "", folder).await?
             }
+            FoundIn::ConsulCatalogue => Self::consul_catalogue(folder).await?,
             FoundIn::Kubernetes => Self::kubernetes(folder).await?,
             FoundIn::Dns => Self::dns(folder).await?,
         };
-        if matches!(place, FoundIn::Kubernetes | FoundIn::Dns) {
+        if !found.is_self_registering {
             for number in 1..=nodes {
                 found.start_node(&format!("{ENVIRONMENT}-{number}")).await?;
             }
@@ -100,15 +108,26 @@ impl Found {
         keys: &str,
         folder: TempDir,
     ) -> Result<Self> {
-        let url = server.url();
-        let table = format!(
-            "[[discovery]]\nname = \"main\"\nbackend = \"{backend}\"\norigins = [\"{url}\"]\n\
-             networks = [\"127.0.0.0/8\"]\n{keys}[discovery.settings]\n{servers} = [\"{url}\"]\n"
-        );
+        let table = source(&server, (backend, servers), keys);
         Ok(Self {
             installation: Installation::start_found(ENVIRONMENT, nodes, POLICY, &table).await?,
             server: DiscoveryServer::Registry(Box::new(server)),
-            ip: "127.0.0.1".parse()?,
+            ip: LOOPBACK,
+            is_self_registering: true,
+            registered: BTreeMap::new(),
+            folder,
+        })
+    }
+
+    async fn consul_catalogue(folder: TempDir) -> Result<Self> {
+        let server = RegistryServer::start(RegistryKind::Consul).await?;
+        let table = source(&server, ("consul", "agents"), "");
+        let started = Installation::start_discovered(ENVIRONMENT, LOOPBACK, POLICY, &table);
+        Ok(Self {
+            installation: started.await?,
+            server: DiscoveryServer::Registry(Box::new(server)),
+            ip: LOOPBACK,
+            is_self_registering: false,
             registered: BTreeMap::new(),
             folder,
         })
@@ -132,6 +151,7 @@ impl Found {
             installation: started.await?,
             server: DiscoveryServer::Kubernetes(Box::new(server)),
             ip,
+            is_self_registering: false,
             registered: BTreeMap::new(),
             folder,
         })
@@ -146,12 +166,12 @@ impl Found {
              nameServer = \"{addr}\"\nnetworks = [\"127.0.0.0/8\"]\n\
              [discovery.settings]\nname = \"{name}\"\ninterval = \"1s\"\n"
         );
-        let ip: IpAddr = "127.0.0.1".parse()?;
-        let started = Installation::start_discovered(ENVIRONMENT, ip, POLICY, &table);
+        let started = Installation::start_discovered(ENVIRONMENT, LOOPBACK, POLICY, &table);
         Ok(Self {
             installation: started.await?,
             server: DiscoveryServer::Dns(Box::new(server)),
-            ip,
+            ip: LOOPBACK,
+            is_self_registering: false,
             registered: BTreeMap::new(),
             folder,
         })
@@ -160,7 +180,7 @@ impl Found {
     /// Starts a node, and registers it where it does not do that itself.
     pub async fn start_node(&mut self, id: &str) -> Result<()> {
         self.installation.start_node(id)?;
-        if matches!(self.server, DiscoveryServer::Registry(_)) {
+        if self.is_self_registering {
             return Ok(());
         }
         let ports = self.installation.node_ports(id).await?;
@@ -176,26 +196,55 @@ impl Found {
                 let endpoint = endpoint(id, self.ip, ports, InstanceHealth::Passing);
                 update_slice(server, &endpoint).await
             }
-            DiscoveryServer::Dns(_) => self.publish_nodes().await,
-            DiscoveryServer::Registry(_) => Ok(()),
+            DiscoveryServer::Dns(_) | DiscoveryServer::Registry(_) => self.publish_nodes().await,
         }
     }
 
-    /// Writes the nodes that the test has registered into the zone.
+    /// Writes the nodes of the test into the zone, or into Consul's catalogue.
     pub async fn publish_nodes(&mut self) -> Result<()> {
         let ip = self.ip;
-        let records = self.registered.iter().map(|(id, (control, _))| {
-            format!("_{SERVICE}._tcp SRV 0 1 {control} {id}\n{id} A {ip}\n")
-        });
-        let records = records.collect();
-        self.publish(records).await
+        match &mut self.server {
+            DiscoveryServer::Dns(server) => {
+                let records = self.registered.iter().map(|(id, (control, _))| {
+                    format!("_{SERVICE}._tcp SRV 0 1 {control} {id}\n{id} A {ip}\n")
+                });
+                server.publish(records.collect()).await
+            }
+            DiscoveryServer::Registry(consul) => {
+                for (id, (control, data)) in &self.registered {
+                    // A machine of its own, which no agent has.
+                    let entry = json!({
+                        "Node": id, "Address": ip,
+                        "Service": {
+                            "ID": id, "Service": SERVICE, "Port": control, "Meta": {
+                                "port-control": control.to_string(),
+                                "port-data": data.to_string(),
+                            },
+                        },
+                    });
+                    let path = "/v1/catalog/register";
+                    consul.request("PUT", path, &entry.to_string()).await?;
+                }
+                Ok(())
+            }
+            DiscoveryServer::Kubernetes(_) => bail!("each node has a slice of its own"),
+        }
     }
 
-    /// Replaces the records of the zone.
-    pub async fn publish(&mut self, records: String) -> Result<()> {
+    /// Removes the nodes of the test from there, all at once.
+    pub async fn withdraw_nodes(&mut self) -> Result<()> {
         match &mut self.server {
-            DiscoveryServer::Dns(server) => server.publish(records).await,
-            _ => bail!("another registry"),
+            DiscoveryServer::Dns(server) => server.publish(String::new()).await,
+            DiscoveryServer::Registry(consul) => {
+                let ids = self.registered.keys();
+                let removed = ids.map(|id| {
+                    let service = json!({ "ID": id, "Service": SERVICE });
+                    json!({ "Service": { "Verb": "delete", "Node": id, "Service": service } })
+                });
+                let all = Value::from_iter(removed).to_string();
+                consul.request("PUT", "/v1/txn", &all).await.map(drop)
+            }
+            DiscoveryServer::Kubernetes(_) => bail!("each node has a slice of its own"),
         }
     }
 
@@ -320,6 +369,15 @@ impl Found {
     pub async fn source(&self) -> Result<SourceFeed> {
         SourceFeed::follow(&self.installation, "main").await
     }
+}
+
+/// A source whose nodes listen on this machine, and that has these keys, too.
+fn source(server: &RegistryServer, (backend, servers): (&str, &str), keys: &str) -> String {
+    let url = server.url();
+    format!(
+        "[[discovery]]\nname = \"main\"\nbackend = \"{backend}\"\norigins = [\"{url}\"]\n\
+         networks = [\"127.0.0.0/8\"]\n{keys}[discovery.settings]\n{servers} = [\"{url}\"]\n"
+    )
 }
 
 fn endpoint(id: &str, ip: IpAddr, ports: (u16, u16), health: InstanceHealth) -> Endpoint<'_> {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use hotswap_tests::{DiscoveryServer as Server, tools};
+use hotswap_tests::tools;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use crate::contents::{self, registered};
 use crate::found::{Found, FoundIn};
 
 /// Time limit of each wait. Generous, because the machine may be busy.
@@ -103,7 +104,7 @@ async fn a_rollout_goes_on_while_consul_is_killed_and_comes_back_without_its_dat
 async fn a_rollout_does_not_need_etcd_or_its_data(place: FoundIn) -> Result<()> {
     let found = a_rollout_does_not_need_the_registry(place).await?;
     let mut source = found.source().await?;
-    forget_everything(&found.server).await?;
+    contents::forget_everything(&found.server).await?;
     found.roll_out("3.0.0").await?;
     for node in found.nodes().await? {
         ensure!(node["health"] == "passing", "{node:#}");
@@ -160,14 +161,13 @@ async fn a_rollout_goes_on_while_the_name_server_is_killed_and_restarted() -> Re
         .map(drop)
 }
 
-/// As whoever owns the zone publishes one without the nodes.
-#[tokio::test]
-async fn a_rollout_goes_on_while_the_zone_has_lost_all_nodes() -> Result<()> {
-    let mut found = Found::start(FoundIn::Dns, 4).await?;
+/// The registry says that there are no nodes, all of which answer the engine.
+async fn a_rollout_does_not_need_the_nodes_to_be_listed(place: FoundIn) -> Result<()> {
+    let mut found = Found::start(place, 4).await?;
     found.roll_out("1.0.0").await?;
     let mut source = found.source().await?;
     let id = found.begin_canary("2.0.0", "10s").await?;
-    found.publish(String::new()).await?;
+    found.withdraw_nodes().await?;
     let is_held = |source: &Value| {
         source["condition"] == "held" && source["held"]["lost"] == 4 && source["held"]["alive"] == 4
     };
@@ -182,6 +182,18 @@ async fn a_rollout_goes_on_while_the_zone_has_lost_all_nodes() -> Result<()> {
     source.until("they are there again", is_whole).await?;
     found.roll_out("3.0.0").await?;
     found.until_they_run(&FOUR, "3.0.0").await
+}
+
+/// As whoever owns the zone publishes one without the nodes.
+#[tokio::test]
+async fn a_rollout_goes_on_while_the_zone_has_lost_all_nodes() -> Result<()> {
+    a_rollout_does_not_need_the_nodes_to_be_listed(FoundIn::Dns).await
+}
+
+/// No agent knows the nodes, so none puts them back.
+#[tokio::test]
+async fn a_rollout_goes_on_while_the_catalogue_of_consul_has_lost_all_nodes() -> Result<()> {
+    a_rollout_does_not_need_the_nodes_to_be_listed(FoundIn::ConsulCatalogue).await
 }
 
 #[tokio::test]
@@ -289,69 +301,23 @@ async fn while_consul_is_gone_for_too_long_new_deployments_are_refused_and_a_run
     found.roll_out("3.0.0").await
 }
 
-/// The ids of the instances of a service, as the registry itself says it.
-async fn registered(server: &Server, place: FoundIn, service: &str) -> Result<String> {
-    if place == FoundIn::Consul {
-        let path = format!("/v1/health/service/{service}");
-        return server.request("GET", &path, "").await;
-    }
-    let body = all_keys(json!({ "keys_only": true }));
-    let keys = server.request("POST", "/v3/kv/range", &body).await?;
-    let keys: Value = serde_json::from_str(&keys)?;
-    let found = keys["kvs"].as_array().cloned().unwrap_or_default();
-    let of_service: Vec<_> = found
-        .iter()
-        .filter_map(|entry| decode(entry["key"].as_str()?))
-        .filter(|key| key.contains(service))
-        .collect();
-    Ok(format!("{of_service:?}"))
-}
-
-/// Has etcd forget everything at once, while nodes and engine go on.
-async fn forget_everything(etcd: &Server) -> Result<()> {
-    let (path, body) = ("/v3/kv/deleterange", all_keys(json!({})));
-    etcd.request("POST", path, &body).await.map(drop)
-}
-
-/// A request of etcd for all keys: from the smallest, in base64, without an end.
-fn all_keys(mut request: Value) -> String {
-    request["key"] = "AA==".into();
-    request["range_end"] = "AA==".into();
-    request.to_string()
-}
-
-/// Base64 without a crate for it.
-fn decode(text: &str) -> Option<String> {
-    const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let (mut bytes, mut bits, mut count) = (Vec::new(), 0_u32, 0);
-    for letter in text.trim_end_matches('=').chars() {
-        bits = bits << 6 | u32::try_from(LETTERS.find(letter)?).ok()?;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count & 0xff) as u8);
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
 /// Nodes and engine register themselves, and are gone once they have stopped.
 async fn registrations_come_and_go(place: FoundIn) -> Result<()> {
     let mut found = Found::start(place, 2).await?;
     let (nodes, engine) = ("hotswap-node", "distributed-kernel-orchestrator");
     let deadline = Instant::now() + TIMEOUT;
     // The engine sends no event when it has registered itself.
-    while !registered(&found.server, place, engine)
+    while !registered(&found.server, engine)
         .await?
         .contains("127.0.0.1")
     {
         ensure!(Instant::now() < deadline, "the engine does not register");
         sleep(Duration::from_millis(50)).await;
     }
-    let all = registered(&found.server, place, nodes).await?;
+    let all = registered(&found.server, nodes).await?;
     ensure!(all.contains("production-1") && all.contains("production-2"));
     let log = found.installation.terminate_node("production-1").await?;
-    let left = registered(&found.server, place, nodes).await?;
+    let left = registered(&found.server, nodes).await?;
     ensure!(!left.contains("production-1"), "{left} {log}");
     let has_stopped = |found: &[Value]| {
         let mut nodes = found.iter();
@@ -361,7 +327,7 @@ async fn registrations_come_and_go(place: FoundIn) -> Result<()> {
     found.until_nodes("it has stopped", has_stopped).await?;
     // Neither hangs on a registry that does.
     found.installation.terminate_engine().await?;
-    let left = registered(&found.server, place, engine).await?;
+    let left = registered(&found.server, engine).await?;
     ensure!(!left.contains("127.0.0.1"), "{left}");
     found.server.kill().await?;
     let started = Instant::now();
@@ -388,7 +354,7 @@ async fn the_last_node_is_gone_as_soon_as_it_deregisters(place: FoundIn) -> Resu
         found.ask_node_to_stop(id).await?;
         // A node deregisters itself some time after the signal; others have been deregistered.
         while matches!(place, FoundIn::Consul | FoundIn::Etcd | FoundIn::Etcd35)
-            && registered(&found.server, place, "hotswap-node")
+            && registered(&found.server, "hotswap-node")
                 .await?
                 .contains(id)
         {

@@ -83,6 +83,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("from", "Version of the module until now, or `none`"),
     ("health", "`Warning`, `Critical` or `Unknown`"),
     ("heartbeat_interval", "Time between two reports of a node"),
+    ("host", "Host and port that a request was for"),
     (
         "id",
         "Id of what the message is about: a deployment, a node or a request",
@@ -95,11 +96,11 @@ const FIELDS: &[(&str, &str)] = &[
         "Kind of the decision (an event of the environment), or of the registry's error",
     ),
     ("lame_duck", "Time for which requests are still served"),
+    ("line", "What a discovery backend says"),
     (
         "lost",
         "How many instances are missing, or how many spans or data points were thrown away",
     ),
-    ("message", "Which nodes contradict the journal, and how"),
     ("method", "Method of a request"),
     ("millis", "Milliseconds that a request took"),
     ("module", "Name of the module"),
@@ -109,6 +110,7 @@ const FIELDS: &[(&str, &str)] = &[
         "operation",
         "Id of an order. An order that is repeated keeps it",
     ),
+    ("origin", "Scheme, host and port of a server"),
     ("path", "Path of the file or folder"),
     ("place", "Id of the entry in the store's stream"),
     (
@@ -121,6 +123,10 @@ const FIELDS: &[(&str, &str)] = &[
     ),
     ("reason", "Why, in a sentence"),
     ("received", "Bytes of the artifact that have arrived"),
+    (
+        "refused",
+        "How often a discovery backend was refused something",
+    ),
     ("replicas", "For how many replicas appends wait"),
     (
         "request",
@@ -130,6 +136,7 @@ const FIELDS: &[(&str, &str)] = &[
         "route",
         "Path of a request as the API documents it, with its parameters' names",
     ),
+    ("scheme", "Scheme of a URL"),
     ("server", "Host and port of the store's server"),
     ("signal", "What is exported: `traces` or `metrics`"),
     ("source", "Name of the registry in the configuration"),
@@ -141,11 +148,30 @@ const FIELDS: &[(&str, &str)] = &[
     ("versions", "How many versions of modules"),
 ];
 
+/// What each line has besides the fields of its event. An event with such a field would have two keys
+/// with one name in JSON, of which readers take one.
+const RESERVED: [&str; 8] = [
+    "level",
+    "message",
+    "span",
+    "span_id",
+    "spans",
+    "target",
+    "timestamp",
+    "trace_id",
+];
+
 /// The part of the document about these fields.
 ///
 /// # Errors
-/// If one of them has no meaning in [`FIELDS`], or a meaning has no field.
+/// If one of them has no meaning in [`FIELDS`], or a meaning has no field, or if one has the name of a
+/// key that each line has.
 pub(super) fn document(used: &BTreeSet<String>) -> Result<String> {
+    let reserved = RESERVED.iter().find(|name| used.contains(**name));
+    ensure!(
+        reserved.is_none(),
+        "a field of an event is called {reserved:?}, as a key of each line: call it otherwise"
+    );
     let known: BTreeSet<String> = FIELDS.iter().map(|(name, _)| (*name).to_owned()).collect();
     let without_meaning: Vec<_> = used.difference(&known).collect();
     let without_use: Vec<_> = known.difference(used).collect();
@@ -173,6 +199,10 @@ mod tests {
         let error = document(&used).unwrap_err().to_string();
         assert!(error.contains("meaning of [\"colour\"]"), "{error}");
         used.remove("colour");
+        used.insert("message".to_owned());
+        let error = document(&used).unwrap_err().to_string();
+        assert!(error.contains("\"message\""), "{error}");
+        used.remove("message");
         used.remove("millis");
         let error = document(&used).unwrap_err().to_string();
         assert!(error.contains("remove that of [\"millis\"]"), "{error}");

@@ -40,60 +40,51 @@ pub(in crate::telemetry) struct Partial {
     pub(in crate::telemetry) message: String,
 }
 
-impl Export for ExportMetricsServiceRequest {
-    const WHAT: &'static str = "points";
+/// Implements [`Export`] for a request. The generated clients have no trait in common.
+macro_rules! impl_export {
+    ($request:ty, $answer:ty, $client:ident, $what:literal, $rejected:ident) => {
+        impl Export for $request {
+            const WHAT: &'static str = $what;
 
-    type Answer = ExportMetricsServiceResponse;
-    type Client = MetricsServiceClient<Channel>;
+            type Answer = $answer;
+            type Client = $client<Channel>;
 
-    fn client(channel: Channel, is_compressed: bool, max_answer: usize) -> Self::Client {
-        let client = MetricsServiceClient::new(channel).max_decoding_message_size(max_answer);
-        match is_compressed {
-            true => client.send_compressed(CompressionEncoding::Gzip),
-            false => client,
+            fn client(channel: Channel, is_compressed: bool, max_answer: usize) -> Self::Client {
+                let client = $client::new(channel).max_decoding_message_size(max_answer);
+                match is_compressed {
+                    true => client.send_compressed(CompressionEncoding::Gzip),
+                    false => client,
+                }
+            }
+
+            async fn call(
+                mut client: Self::Client,
+                request: Request<Self>,
+            ) -> Result<Self::Answer, Status> {
+                Ok(client.export(request).await?.into_inner())
+            }
+
+            fn partial(answer: Self::Answer) -> Option<Partial> {
+                answer.partial_success.map(|partial| Partial {
+                    rejected: partial.$rejected,
+                    message: partial.error_message,
+                })
+            }
         }
-    }
-
-    async fn call(
-        mut client: Self::Client,
-        request: Request<Self>,
-    ) -> Result<Self::Answer, Status> {
-        Ok(client.export(request).await?.into_inner())
-    }
-
-    fn partial(answer: Self::Answer) -> Option<Partial> {
-        answer.partial_success.map(|partial| Partial {
-            rejected: partial.rejected_data_points,
-            message: partial.error_message,
-        })
-    }
+    };
 }
 
-impl Export for ExportTraceServiceRequest {
-    const WHAT: &'static str = "spans";
-
-    type Answer = ExportTraceServiceResponse;
-    type Client = TraceServiceClient<Channel>;
-
-    fn client(channel: Channel, is_compressed: bool, max_answer: usize) -> Self::Client {
-        let client = TraceServiceClient::new(channel).max_decoding_message_size(max_answer);
-        match is_compressed {
-            true => client.send_compressed(CompressionEncoding::Gzip),
-            false => client,
-        }
-    }
-
-    async fn call(
-        mut client: Self::Client,
-        request: Request<Self>,
-    ) -> Result<Self::Answer, Status> {
-        Ok(client.export(request).await?.into_inner())
-    }
-
-    fn partial(answer: Self::Answer) -> Option<Partial> {
-        answer.partial_success.map(|partial| Partial {
-            rejected: partial.rejected_spans,
-            message: partial.error_message,
-        })
-    }
-}
+impl_export!(
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+    MetricsServiceClient,
+    "points",
+    rejected_data_points
+);
+impl_export!(
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+    TraceServiceClient,
+    "spans",
+    rejected_spans
+);

@@ -129,10 +129,10 @@ impl Outgoing {
                 if self.refusals.count() {
                     // Not the path: it may hold what is secret elsewhere.
                     let scheme = uri.scheme_str().unwrap_or_default();
-                    let target = uri.authority().map_or("", |authority| authority.as_str());
+                    let host = uri.authority().map_or("", |authority| authority.as_str());
                     warn!(
                         backend = &*self.name,
-                        %method, scheme, target,
+                        %method, scheme, host,
                         "the discovery backend was refused a request to a host that its configuration does not name"
                     );
                 }

@@ -45,7 +45,7 @@ pub(super) async fn note(
     let is_running = writer.tail().lifecycle.is_strategy_active();
     let contradiction = contradiction(state, &nodes).filter(|_| is_running);
     let message = describe(&header.module, &nodes, contradiction.is_some());
-    tracing::warn!(deployment = %header.id, message, "the journal may lack events");
+    tracing::warn!(deployment = %header.id, reason = message, "the journal may lack events");
     writer.push(EventBody::WritesLost { message });
     if let Some(message) = contradiction {
         let cause = Cause::new(CauseKind::Unavailable, message);
