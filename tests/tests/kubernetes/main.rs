@@ -19,4 +19,5 @@ mod routing;
 mod schema;
 mod series;
 mod store;
+mod subchart;
 mod upgrades;

@@ -13,6 +13,7 @@ use hotswap_common::tls::{ClientFiles, ClientTls};
 use hotswap_tests::{
     Authority, ChildProcess, HubClient, Installation, ProcessExit, host_address, tools,
 };
+use reqwest::Response;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
@@ -132,13 +133,12 @@ impl Routed {
         })
     }
 
-    /// A request with the engine's token. Returns the status and the body.
-    async fn get(&self, port: u16, host: &str, path: &str) -> Result<(u16, String)> {
+    /// A request with the engine's token.
+    async fn get(&self, port: u16, host: &str, path: &str) -> Result<Response> {
         let addr = SocketAddr::from(([127, 0, 0, 1], port));
         let client = self.authority.client_of(self.folder.path(), host, addr)?;
         let request = client.get(format!("https://{host}:{port}{path}"));
-        let answer = request.bearer_auth(&self.installation.token).send().await?;
-        Ok((answer.status().as_u16(), answer.text().await?))
+        Ok(request.bearer_auth(&self.installation.token).send().await?)
     }
 
     /// Waits until the controller knows its routes, and shows the certificate of the Secret.
@@ -146,7 +146,7 @@ impl Routed {
         let deadline = Instant::now() + TIMEOUT;
         loop {
             let answer = self.get(port, host, path).await;
-            if answer.as_ref().is_ok_and(|(status, _)| *status == 200) {
+            if answer.as_ref().is_ok_and(|answer| answer.status() == 200) {
                 return Ok(());
             }
             let late = Instant::now() > deadline;
@@ -200,8 +200,14 @@ impl Routed {
     }
 
     /// Rolls a version out with a further node, by clients that reach the engine at this port and
-    /// below this path only. `nodes` counts that node too.
-    async fn roll_out(&self, port: u16, path: &str, version: &str, nodes: usize) -> Result<()> {
+    /// below this path only. `nodes` counts that node too. Returns it.
+    async fn roll_out(
+        &self,
+        port: u16,
+        path: &str,
+        version: &str,
+        nodes: usize,
+    ) -> Result<ChildProcess> {
         let server = format!("https://{HOST}:{port}{path}");
         let id = format!("behind-{port}");
         let node = self.start_node(&server, &id)?;
@@ -217,17 +223,14 @@ impl Routed {
         let deploy = [&deploy[..], &["--watch"]].concat();
         let watched = self.hotswap(&server, &deploy).await?;
         ensure!(watched.contains("succeeded"), "{watched}");
-        let (target, event) = hub.next().await?;
-        ensure!(
-            event.to_string().contains("executionId"),
-            "{target} {event}"
-        );
+        // Among the events of the environment, such as that the node has been updated.
+        while !hub.next().await?.1.to_string().contains("executionId") {}
         // Every node runs it, also the one that got it by the controller.
         for url in self.installation.data_urls().await? {
-            let answer = reqwest::get(&url).await?.text().await?;
-            ensure!(answer.contains(version), "{url}: {answer}");
+            let answer = reqwest::get(&url).await?;
+            ensure!(version_of(&answer) == version, "{url}: {answer:?}");
         }
-        node.kill().await
+        Ok(node)
     }
 }
 
@@ -268,6 +271,13 @@ async fn create_classes(admission: &mut Admission, folder: &Path, port: u16) -> 
         },
     });
     admission.create(&gateway).await
+}
+
+/// The version of the module that has answered, by a header of nodes.
+fn version_of(answer: &Response) -> &str {
+    let version = answer.headers().get("x-hotswap-version");
+    let version = version.and_then(|version| version.to_str().ok());
+    version.unwrap_or_default()
 }
 
 /// The `host:port` of a URL.
@@ -318,15 +328,14 @@ async fn an_ingress_and_a_route_lead_clients_nodes_and_hubs_to_the_engine() -> R
         .wait_for(gateway, HOST, "/hotswap/api/v1/nodes")
         .await?;
 
-    routed.roll_out(ingress, "", "1.0.0", 2).await?;
-    routed.installation.wait_for_nodes(1).await?;
-    routed.roll_out(gateway, "/hotswap", "2.0.0", 2).await?;
+    let _first = routed.roll_out(ingress, "", "1.0.0", 2).await?;
+    let _second = routed.roll_out(gateway, "/hotswap", "2.0.0", 3).await?;
 
     // Modules by the host of the nodes, with their paths as they are.
     for port in [ingress, gateway] {
         routed.wait_for(port, MODULES, "/hello/").await?;
-        let (_, answer) = routed.get(port, MODULES, "/hello/").await?;
-        ensure!(answer.contains("2.0.0"), "{answer}");
+        let answer = routed.get(port, MODULES, "/hello/").await?;
+        ensure!(version_of(&answer) == "2.0.0", "{answer:?}");
     }
     // Without its prefix a path is not the engine's, and no host is another's.
     for (port, host, path) in [
@@ -334,8 +343,8 @@ async fn an_ingress_and_a_route_lead_clients_nodes_and_hubs_to_the_engine() -> R
         (ingress, MODULES, "/api/v1/nodes"),
         (gateway, MODULES, "/hotswap/api/v1/nodes"),
     ] {
-        let (status, answer) = routed.get(port, host, path).await?;
-        ensure!(status == 404, "{host}{path}: {status} {answer}");
+        let answer = routed.get(port, host, path).await?;
+        ensure!(answer.status() == 404, "{host}{path}: {answer:?}");
     }
     Ok(())
 }
