@@ -129,7 +129,7 @@ struct Counts {
     failed: u32,
 }
 
-/// A run, as a row of the table in docs/ci.md.
+/// A run, as a row of a table. docs/ci.md has the columns.
 struct Record<'a> {
     version: &'a str,
     counts: Counts,

