@@ -15,7 +15,6 @@ mod proofs;
 mod redis;
 mod release;
 mod renderer;
-mod routing;
 mod schema;
 mod series;
 mod store;
