@@ -1,14 +1,23 @@
 #!/usr/bin/env bash
-# Makes an image of one static program, and imports it into a node that is up:
+# Makes an image of one static program, or of a folder that holds the root of a file system, and imports it
+# into a node that is up:
 #
-#   image.sh FOLDER NAME:TAG PROGRAM
+#   image.sh FOLDER NAME:TAG PROGRAM|ROOT
 set -euo pipefail
-folder=$1 name=$2 program=$3
+folder=$1 name=$2 content=$3
 work=$(mktemp --directory)
 trap 'rm -r "$work"' EXIT
-mkdir -p "$work/root" "$work/layout/blobs/sha256"
-cp "$program" "$work/root/program"
-tar --create --directory="$work/root" --sort=name --mtime=@0 --owner=0 --group=0 --file="$work/layer" .
+mkdir -p "$work/layout/blobs/sha256"
+entry_point=
+if [ -d "$content" ]; then
+  root=$content
+else
+  root=$work/root
+  mkdir "$root"
+  cp "$content" "$root/program"
+  entry_point='"Entrypoint": ["/program"]'
+fi
+tar --create --directory="$root" --sort=name --mtime=@0 --owner=0 --group=0 --file="$work/layer" .
 # Every file of the layout is named by its own digest.
 put() {
   digest=$(sha256sum "$1" | cut -d' ' -f1) size=$(stat --format=%s "$1")
@@ -17,7 +26,7 @@ put() {
 put "$work/layer"
 layer=$digest layer_size=$size
 cat > "$work/config" <<END
-{"architecture": "$(dpkg --print-architecture)", "os": "linux", "config": {"Entrypoint": ["/program"]},
+{"architecture": "$(dpkg --print-architecture)", "os": "linux", "config": {$entry_point},
  "rootfs": {"type": "layers", "diff_ids": ["sha256:$layer"]}}
 END
 put "$work/config"

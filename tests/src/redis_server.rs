@@ -232,7 +232,7 @@ impl RedisServer {
     /// # Errors
     /// If it does not answer in time.
     pub fn restart(&mut self) -> io::Result<()> {
-        let mut command = Command::new(self.program()?);
+        let mut command = Command::new(self.kind.program()?);
         match self.is_sentinel {
             true => command.arg(self.data.path().join("sentinel.conf")),
             false => command.args(["--save", ""]),
@@ -264,10 +264,16 @@ impl RedisServer {
         let answer = self.command(&["PING"]);
         answer.is_ok_and(|answer| answer.starts_with("+PONG") || answer.starts_with("-NOAUTH"))
     }
+}
 
-    fn program(&self) -> io::Result<PathBuf> {
+impl RedisKind {
+    /// The path of the server.
+    ///
+    /// # Errors
+    /// If it is not installed.
+    pub fn program(self) -> io::Result<PathBuf> {
         const HINT: &str = "run `cargo xtask setup --tests`";
-        if self.kind == RedisKind::Redis {
+        if self == Self::Redis {
             let path = std::env::var_os("PATH").unwrap_or_default();
             return std::env::split_paths(&path)
                 .map(|folder| folder.join("redis-server"))

@@ -32,6 +32,9 @@ const AUTHORITIES: [&str; 2] = [
     "/etc/pki/tls/certs/ca-bundle.crt",
 ];
 
+/// How large the compressed layers of a release may be together, in bytes.
+const SIZE_LIMIT: usize = 40_000_000;
+
 /// `cargo xtask image`.
 #[derive(Debug, Args)]
 pub struct ImageArgs {
@@ -44,6 +47,9 @@ pub struct ImageArgs {
     /// The archive to write, in the layout of OCI
     #[arg(long, value_name = "FILE", default_value = "target/hotswap-image.tar")]
     output: PathBuf,
+    /// Build twice, each time from nothing, and refuse images that differ or are over 40 MB
+    #[arg(long, conflicts_with = "binary")]
+    verify: bool,
 }
 
 impl ImageArgs {
@@ -53,6 +59,7 @@ impl ImageArgs {
             binary: Some(binary),
             name: Some(name),
             output,
+            verify: false,
         }
     }
 }
@@ -73,9 +80,9 @@ struct Contents {
 
 /// The state of the sources.
 #[derive(Debug, Clone)]
-struct Commit {
+pub struct Commit {
     /// Its hash, with `-modified` where files differ from it.
-    revision: String,
+    pub revision: String,
     /// Seconds since 1970.
     seconds: u64,
     /// The same as RFC 3339.
@@ -85,13 +92,14 @@ struct Commit {
 /// Writes the image, and prints its digest.
 ///
 /// # Errors
-/// If the program does not build, or something that the image needs is not on this machine.
+/// If the program does not build, or something that the image needs is not on this machine, and with
+/// `--verify` if two builds differ or the image is too large.
 pub fn write(workspace: &Workspace, arguments: &ImageArgs) -> Result<()> {
-    let program = match &arguments.binary {
-        Some(program) => program.clone(),
-        None => build_release(workspace)?,
+    let contents = match &arguments.binary {
+        Some(program) => Contents::gather(workspace, program)?,
+        None if arguments.verify => build_twice(workspace)?,
+        None => Contents::gather(workspace, &build_release(workspace, &target(workspace))?)?,
     };
-    let contents = Contents::gather(workspace, &program)?;
     let name = match &arguments.name {
         Some(name) => name.clone(),
         None => format!("localhost/hotswap:{}", contents.version),
@@ -103,13 +111,50 @@ pub fn write(workspace: &Workspace, arguments: &ImageArgs) -> Result<()> {
     Ok(())
 }
 
-fn build_release(workspace: &Workspace) -> Result<PathBuf> {
+fn target(workspace: &Workspace) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    target.unwrap_or_else(|| workspace.root().join("target"))
+}
+
+/// Builds the program in release mode into a target folder, and returns its path.
+fn build_release(workspace: &Workspace, target: &Path) -> Result<PathBuf> {
     let mut build =
         workspace.cargo(&["build", "--release", "--locked", "--package", "hotswap-cli"]);
-    shell::run(&mut build)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let target = target.unwrap_or_else(|| workspace.root().join("target"));
+    shell::run(build.arg("--target-dir").arg(target))?;
     Ok(target.join("release/hotswap"))
+}
+
+/// Builds twice, compares the images, and returns what the second is made of.
+fn build_twice(workspace: &Workspace) -> Result<Contents> {
+    let target = target(workspace).join("verified");
+    let build = || -> Result<Contents> {
+        // The second build has the path of the first: the program holds paths of generated sources.
+        // It shall use nothing of it.
+        if target.exists() {
+            fs::remove_dir_all(&target)?;
+        }
+        Contents::gather(workspace, &build_release(workspace, &target)?)
+    };
+    let (first, second) = (build()?, build()?);
+    verify(&first.image(), &second.image(), SIZE_LIMIT)?;
+    fs::remove_dir_all(&target)?;
+    Ok(second)
+}
+
+/// Whether two images are the same, and their layers no larger than `limit` bytes together.
+fn verify(first: &Image, second: &Image, limit: usize) -> Result<()> {
+    let (one, other) = (first.digest(), second.digest());
+    ensure!(
+        one == other,
+        "two builds of one commit differ: {one} and {other}"
+    );
+    let size = first.compressed_size();
+    ensure!(
+        size <= limit,
+        "the layers have {size} bytes, and {limit} is the limit"
+    );
+    eprintln!("two builds are the same; the layers have {size} of {limit} bytes");
+    Ok(())
 }
 
 impl Contents {
@@ -166,7 +211,11 @@ impl Contents {
 }
 
 impl Commit {
-    fn of(workspace: &Workspace) -> Result<Self> {
+    /// That of the checkout.
+    ///
+    /// # Errors
+    /// If git does not know it.
+    pub fn of(workspace: &Workspace) -> Result<Self> {
         let git = |arguments: &[&str]| -> Result<String> {
             let mut git = workspace.command("git");
             let output = shell::read_stdout(git.args(arguments))?;

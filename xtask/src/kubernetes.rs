@@ -1,14 +1,21 @@
 //! `cargo xtask kubernetes`: a real Kubernetes of one node, and the tests that need it.
 
-use std::ffi::OsString;
-use std::fs;
-use std::path::Path;
+#[cfg(test)]
+mod tests;
 
-use anyhow::{Context as _, Result};
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
 use crate::go_program::{HELM, KUBERNETES_PARTS};
-use crate::image::{self, ImageArgs};
+use crate::image::{self, Commit, ImageArgs};
 use crate::kubernetes_version::{DEFAULT_KUBERNETES, KUBERNETES_VERSIONS, KubernetesVersion};
 use crate::setup::test_servers;
 use crate::shell::{self, Workspace};
@@ -64,7 +71,7 @@ pub fn run(workspace: &Workspace, arguments: &KubernetesArgs) -> Result<()> {
     fs::create_dir_all(&folder)?;
     // Half a node that could not start is ended, too.
     let tested = shell::run(script("up.sh").arg(&folder).arg(version.number))
-        .and_then(|()| test(workspace, arguments, &program, &folder));
+        .and_then(|()| test(workspace, arguments, &version, &program, &folder));
     if !arguments.keep {
         shell::run(script("down.sh").arg(&folder))?;
     }
@@ -74,6 +81,7 @@ pub fn run(workspace: &Workspace, arguments: &KubernetesArgs) -> Result<()> {
 fn test(
     workspace: &Workspace,
     arguments: &KubernetesArgs,
+    version: &KubernetesVersion,
     program: &Path,
     folder: &Path,
 ) -> Result<()> {
@@ -97,5 +105,81 @@ fn test(
     ];
     let mut tests = workspace.cargo(&tests);
     tests.env("HOTSWAP_KUBERNETES", folder);
-    shell::run(tests.args(&arguments.arguments))
+    tests.args(&arguments.arguments);
+    let start = Instant::now();
+    let (has_passed, counts) = run_tests(&mut tests)?;
+    let counts = counts.context("the tests did not come to their end")?;
+    println!(
+        "{}",
+        Record {
+            version: version.number,
+            counts,
+            duration: start.elapsed(),
+            revision: &Commit::of(workspace)?.revision,
+        }
+    );
+    ensure!(has_passed, "{} tests failed", counts.failed);
+    Ok(())
+}
+
+/// How many tests passed and failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Counts {
+    passed: u32,
+    failed: u32,
+}
+
+/// A run, as a row of a table. docs/ci.md has the columns.
+struct Record<'a> {
+    version: &'a str,
+    counts: Counts,
+    duration: Duration,
+    revision: &'a str,
+}
+
+/// Runs tests, passes on what they print, and reads their last line. Returns whether all passed.
+fn run_tests(tests: &mut Command) -> Result<(bool, Option<Counts>)> {
+    let mut child = tests
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start the tests")?;
+    let output = child.stdout.take().context("no pipe")?;
+    let mut counts = None;
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        println!("{line}");
+        counts = Counts::read(&line).or(counts);
+    }
+    Ok((child.wait()?.success(), counts))
+}
+
+impl Counts {
+    /// Reads the line in which a test program tells its result.
+    fn read(line: &str) -> Option<Self> {
+        let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+        let count = |what: &str| {
+            let mut counts = counts.split("; ");
+            counts.find_map(|count| count.strip_suffix(what)?.trim().parse().ok())
+        };
+        Some(Self {
+            passed: count("passed")?,
+            failed: count("failed")?,
+        })
+    }
+}
+
+impl fmt::Display for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            version,
+            counts: Counts { passed, failed },
+            duration,
+            revision,
+        } = self;
+        let seconds = duration.as_secs();
+        write!(
+            f,
+            "| {version} | {passed} | {failed} | {seconds} | {revision} |"
+        )
+    }
 }

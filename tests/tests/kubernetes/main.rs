@@ -18,4 +18,5 @@ mod renderer;
 mod schema;
 mod series;
 mod store;
+mod subchart;
 mod upgrades;

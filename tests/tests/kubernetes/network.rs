@@ -11,7 +11,10 @@ const API: u16 = 5000;
 
 /// Whether a pod reaches an address. `hotswap`, the only program of the image, asks there as it asks
 /// an engine: who is no engine answers, too, but otherwise.
-fn reaches(release: &Release, pod: &str, address: &str, port: u16) -> Result<bool> {
+///
+/// # Errors
+/// If the answer says neither.
+pub fn reaches(release: &Release, pod: &str, address: &str, port: u16) -> Result<bool> {
     let server = format!("http://{address}:{port}");
     let list = [
         "exec", pod, "--", "hotswap", "node", "list", "--server", &server,
@@ -23,6 +26,8 @@ fn reaches(release: &Release, pod: &str, address: &str, port: u16) -> Result<boo
     match said {
         said if said.contains("no engine answers at") => Ok(false),
         said if said.contains("is not a HotSwap engine") || said.contains("HTTP 4") => Ok(true),
+        // Who speaks no HTTP ends the connection.
+        said if said.contains("did not answer completely") => Ok(true),
         said => bail!("{pod} asks {server}: {said}"),
     }
 }

@@ -1,5 +1,7 @@
 //! A release of the chart on a real node.
 
+mod pods;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +15,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::renderer::{chart, read};
+
+pub use pods::Removal;
 
 /// Where `cargo xtask kubernetes` has started the node.
 const FOLDER: &str = "HOTSWAP_KUBERNETES";
@@ -53,7 +57,18 @@ impl Release {
     /// # Errors
     /// If there is no node, or the release does not become ready.
     pub fn install(namespace: &str, values: &str) -> Result<Self> {
-        Self::prepare(namespace, values, None)?.start()
+        let release = Self::prepare(namespace, values, None)?;
+        release.create_namespace()?;
+        release.start()
+    }
+
+    /// It admits no pod that the restricted security standard forbids.
+    fn create_namespace(&self) -> Result<()> {
+        let namespace = &self.namespace;
+        self.kubectl(&["create", "namespace", namespace])?;
+        let restricted = "pod-security.kubernetes.io/enforce=restricted";
+        self.kubectl(&["label", "namespace", namespace, restricted])?;
+        Ok(())
     }
 
     /// As [`Self::install`], with certificates of both sides in the secrets `engine-tls` and
@@ -63,7 +78,7 @@ impl Release {
     /// As [`Self::install`].
     pub fn install_over_https(namespace: &str, values: &str) -> Result<Self> {
         let release = Self::prepare(namespace, values, Some(Authority::new()?))?;
-        release.kubectl(&["create", "namespace", namespace])?;
+        release.create_namespace()?;
         let engine = format!("{ENGINE}.{namespace}.svc");
         for (secret, host) in [("engine-tls", engine.as_str()), ("nodes-tls", NODE_NAME)] {
             release.issue(secret, host)?;
@@ -137,7 +152,7 @@ impl Release {
 
     fn start(mut self) -> Result<Self> {
         let release = &mut self;
-        release.upgrade(&["--install", "--create-namespace"])?;
+        release.upgrade(&["--install"])?;
         release.server = release.url(ENGINE)?;
         let secret = [
             "get",
@@ -222,24 +237,6 @@ impl Release {
         Ok(kubectl)
     }
 
-    /// Asks to evict a pod, as `kubectl drain` does. The error is the API server's.
-    ///
-    /// # Errors
-    /// If it is refused.
-    pub fn evict(&self, pod: &str) -> Result<()> {
-        let file = self.folder.path().join("eviction.json");
-        let eviction = serde_json::json!({
-            "apiVersion": "policy/v1", "kind": "Eviction",
-            "metadata": { "name": pod, "namespace": self.namespace },
-        });
-        fs::write(&file, eviction.to_string())?;
-        let namespace = &self.namespace;
-        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/eviction");
-        let file = file.to_string_lossy();
-        self.kubectl(&["create", "--raw", &path, "--filename", &file])?;
-        Ok(())
-    }
-
     /// Runs `hotswap` as a user of the engine, and returns what it prints.
     ///
     /// # Errors
@@ -309,35 +306,6 @@ impl Release {
         Ok(())
     }
 
-    /// The names of the pods of a component that do not terminate.
-    ///
-    /// # Errors
-    /// If kubectl fails.
-    pub fn pods(&self, component: &str) -> Result<Vec<String>> {
-        let selector = format!("app.kubernetes.io/component={component}");
-        let pods = ["get", "pods", "--selector", &selector, "--output", "json"];
-        let pods: Value = serde_json::from_str(&self.kubectl(&pods)?)?;
-        let pods = pods["items"].as_array().context("no list")?;
-        let stays = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null();
-        let name = |pod: &Value| pod["metadata"]["name"].as_str().map(str::to_owned);
-        pods.iter()
-            .filter(stays)
-            .map(name)
-            .collect::<Option<_>>()
-            .context("no name")
-    }
-
-    /// The address of a pod within the cluster.
-    ///
-    /// # Errors
-    /// If there is no such pod, or it has no address yet.
-    pub fn pod_address(&self, pod: &str) -> Result<String> {
-        let address = "jsonpath={.status.podIP}";
-        let address = self.kubectl(&["get", "pod", pod, "--output", address])?;
-        ensure!(!address.is_empty(), "{pod} has no address");
-        Ok(address)
-    }
-
     /// The URL of a service from outside of the cluster.
     ///
     /// # Errors
@@ -374,91 +342,19 @@ impl Release {
         authority.client_of(self.folder.path(), host, addr)
     }
 
-    /// The pods of which a container has ended and been started again.
-    ///
-    /// # Errors
-    /// If kubectl fails.
-    pub fn restarted_pods(&self) -> Result<Vec<String>> {
-        let pods: Value =
-            serde_json::from_str(&self.kubectl(&["get", "pods", "--output=json"])?)?;
-        let pods = pods["items"].as_array().context("no list")?;
-        let restarts = |pod: &Value| {
-            let containers = pod["status"]["containerStatuses"].as_array();
-            let counts = containers.into_iter().flatten();
-            let counts = counts.map(|container| container["restartCount"].as_u64());
-            counts.map(Option::unwrap_or_default).sum::<u64>()
-        };
-        let restarted = pods.iter().filter(|pod| restarts(pod) > 0);
-        Ok(restarted
-            .map(|pod| pod["metadata"]["name"].to_string())
-            .collect())
-    }
-
-    /// Waits until that many node pods are ready, and no other is there.
-    ///
-    /// # Errors
-    /// If they are not in time.
-    pub fn wait_for_nodes(&self, count: usize) -> Result<()> {
-        self.wait_for_pods(NODES, count)
-    }
-
-    /// As [`Self::wait_for_nodes`], of any Deployment.
-    ///
-    /// # Errors
-    /// If they are not in time.
-    pub fn wait_for_pods(&self, deployment: &str, count: usize) -> Result<()> {
-        self.wait_until(&format!("{count} pods of {deployment}"), || {
-            let ready = "jsonpath={.status.readyReplicas}/{.status.replicas}";
-            let ready = self.kubectl(&["get", "deployment", deployment, "--output", ready])?;
-            Ok(ready == format!("{count}/{count}"))
-        })
-    }
-
-    /// What each node pod of the default group runs of `hello`, by the engine; `none` where it does not
-    /// know.
-    ///
-    /// # Errors
-    /// If the engine does not answer.
-    pub fn versions(&self) -> Result<Vec<String>> {
-        self.versions_of("nodes")
-    }
-
-    /// Waits until so many node pods of the default group run this version of `hello`, and no others.
-    /// The engine hears of it with a node's next report.
-    ///
-    /// # Errors
-    /// If that does not come true, or the engine does not answer.
-    pub fn wait_for_versions(&self, version: &str, nodes: usize) -> Result<()> {
-        self.wait_until(&format!("{version} on {nodes} nodes"), || {
-            let versions = self.versions()?;
-            Ok(versions.len() == nodes && versions.iter().all(|one| one == version))
-        })
-    }
-
-    /// As [`Self::versions`], of a group.
-    ///
-    /// # Errors
-    /// If the engine does not answer.
-    pub fn versions_of(&self, group: &str) -> Result<Vec<String>> {
-        let mut versions = Vec::new();
-        for pod in self.pods(&format!("node-{group}"))? {
-            // A pod that has just started is not a node yet.
-            let node = self.json(&["node", "get", &pod]).unwrap_or_default();
-            let modules = node["modules"].as_array().cloned().unwrap_or_default();
-            let hello = modules
-                .iter()
-                .find(|module| module["moduleName"] == "hello");
-            let version = hello.and_then(|module| module["actual"].as_str());
-            versions.push(version.unwrap_or("none").to_owned());
-        }
-        Ok(versions)
-    }
-
     /// Uninstalls the release, and returns what of it stays in the namespace.
     ///
     /// # Errors
     /// If Helm fails.
     pub fn uninstall(&self) -> Result<String> {
+        self.uninstall_but(&[])
+    }
+
+    /// As [`Self::uninstall`], where these objects are to stay, each as `kind/name`.
+    ///
+    /// # Errors
+    /// As [`Self::uninstall`].
+    pub fn uninstall_but(&self, kept: &[&str]) -> Result<String> {
         self.helm(&["uninstall", NAME, "--wait"])?;
         let kinds = "all,configmap,secret,persistentvolumeclaim,serviceaccount,role,rolebinding,\
             networkpolicy,poddisruptionbudget,horizontalpodautoscaler,ingress,endpointslice";
@@ -469,8 +365,9 @@ impl Release {
             let all = self.kubectl(&names)?;
             let of_kubernetes = ["configmap/kube-root-ca.crt", "serviceaccount/default"];
             let ours = all.lines().filter(|line| !of_kubernetes.contains(line));
-            left = ours.collect::<Vec<_>>().join("\n");
-            Ok(left.is_empty())
+            let ours = ours.collect::<Vec<_>>();
+            left = ours.join("\n");
+            Ok(ours == kept)
         })?;
         Ok(left)
     }
@@ -526,7 +423,11 @@ pub fn node_address() -> Result<String> {
     run(kubectl.args(["get", "nodes", "--output", address]))
 }
 
-fn run(command: &mut Command) -> Result<String> {
+/// Runs a command, and returns what it prints.
+///
+/// # Errors
+/// If it fails.
+pub fn run(command: &mut Command) -> Result<String> {
     let Output {
         status,
         stdout,

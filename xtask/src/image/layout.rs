@@ -121,6 +121,11 @@ impl Image {
         self.manifest.digest()
     }
 
+    /// What a registry stores and a node downloads of the layers and the configuration, in bytes.
+    pub(super) fn compressed_size(&self) -> usize {
+        self.others.iter().map(|blob| blob.content.len()).sum()
+    }
+
     /// Writes the image as one archive, which `docker load`, `ctr images import` and
     /// `skopeo copy oci-archive:…` read.
     ///

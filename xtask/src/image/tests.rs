@@ -120,6 +120,26 @@ fn an_image_is_whole_and_two_builds_of_it_are_the_same_to_the_byte() {
 }
 
 #[test]
+fn two_builds_that_differ_and_an_image_that_is_too_large_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = contents(folder.path(), Duration::ZERO);
+    let image = first.image();
+    let size = image.compressed_size();
+    assert!(size > first.authorities.len() / 10, "{size}");
+    verify(&image, &first.image(), size).unwrap();
+    let error = verify(&image, &first.image(), size - 1).unwrap_err();
+    assert!(error.to_string().contains("is the limit"), "{error}");
+
+    let mut second = contents(folder.path(), Duration::ZERO);
+    second.program.push(0);
+    let error = verify(&image, &second.image(), usize::MAX).unwrap_err();
+    assert!(
+        error.to_string().contains("builds of one commit differ"),
+        "{error}"
+    );
+}
+
+#[test]
 fn the_bill_of_materials_names_what_is_linked_and_not_what_only_tests_use() {
     let folder = tempfile::tempdir().unwrap();
     let contents = contents(folder.path(), Duration::ZERO);
