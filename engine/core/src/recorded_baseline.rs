@@ -118,14 +118,15 @@ impl RecordedBaseline {
         }
     }
 
-    /// The highest value of a quantile of latency on any node, in milliseconds. A version that
-    /// takes longer than before by what is allowed, on each node, takes so long on the slowest.
-    /// Where its latencies hardly differ, that is what all nodes together show.
+    /// The highest value of a quantile of latency on any node, in milliseconds, at the upper end of
+    /// its interval. A version that takes longer than before by what is allowed, on each node,
+    /// takes so long on the slowest. Where its latencies hardly differ, that is what all nodes
+    /// together show.
     fn slowest_node(&self, metric: &str) -> Option<f64> {
         let quantile = metric.strip_prefix("latency-")?;
         let nodes = self.latency_by_node.iter();
         let values = nodes.filter_map(|latency| Recorded::quantile(latency, quantile));
-        values.map(|recorded| recorded.value).reduce(f64::max)
+        values.map(|recorded| recorded.upper).reduce(f64::max)
     }
 
     /// Of a metric of the module's own: `rows`, `rows:p95` or `rows:mean`.

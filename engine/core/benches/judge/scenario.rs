@@ -252,13 +252,13 @@ pub fn scenarios() -> Vec<Scenario> {
             "usual" => [
                 bad(52, SECOND_STEP),
                 bad(99, FIRST_STEP),
-                bad(97, 1600),
+                bad(97, 2000),
                 bad(99, FIRST_STEP),
             ],
             _ => [
                 bad(24, 5000),
                 bad(98, FIRST_STEP),
-                bad(38, SECOND_STEP),
+                bad(30, SECOND_STEP),
                 bad(96, FIRST_STEP),
             ],
         };
@@ -319,7 +319,7 @@ pub fn scenarios() -> Vec<Scenario> {
         (Shape::Narrow, bad(99, 100)),
         (Shape::Wide, bad(99, 800)),
         (Shape::Bimodal, bad(99, 1600)),
-        (Shape::Heavy, bad(70, 4000)),
+        (Shape::Heavy, bad(62, 4000)),
     ] {
         all.push(Scenario {
             latency_factor: 4.0,

@@ -67,6 +67,12 @@ impl Effects {
         self.canary.value().max(nodes)
     }
 
+    /// By how much more a node of the canary may have been slower before the rollout than it seemed:
+    /// its requests resembled each other then, as those of the baseline's nodes do now.
+    fn allowance(&self) -> f64 {
+        self.nodes.allowance(self.baseline_nodes.value())
+    }
+
     fn of_baseline(&self) -> f64 {
         self.baseline.value().max(self.baseline_nodes.value())
     }
@@ -200,7 +206,9 @@ impl Latencies {
     /// The highest latency in milliseconds that is allowed where the baseline's is `baseline`, on
     /// all nodes of the canary together.
     pub(super) fn allowed(&self, limit: &LatencyLimit, baseline: f64) -> f64 {
-        self.before(limit.quantile) * limit.allowed(baseline)
+        let effects = self.effects(limit.quantile);
+        let allowance = effects.map_or(1.0, Effects::allowance);
+        allowance * self.before(limit.quantile) * limit.allowed(baseline)
     }
 
     /// The evidence against "the canary's quantile is at most that much above the baseline's, on
@@ -228,13 +236,15 @@ impl Latencies {
         let (mut above, mut pairs) = (new, compared.pairs().iter().peekable());
         let of_baseline = Binomial::new(old / baseline_effect, limit.quantile);
         let of_canary = Binomial::new(new / canary_effect, 1.0 - limit.quantile);
+        let allowance = effects.allowance();
         let mut least = mixture::MOST;
         for candidate in candidates {
             while next < candidate.min(self.weighted.len()) {
                 below += self.weighted[next];
                 next += 1;
             }
-            let allowed = bucket_of_millis(limit.allowed(upper_millis(candidate)));
+            let allowed = allowance * limit.allowed(upper_millis(candidate));
+            let allowed = bucket_of_millis(allowed);
             while let Some(&(_, count)) =
                 pairs.next_if(|&&(bucket, _)| usize::from(bucket) <= allowed)
             {

@@ -11,6 +11,8 @@ const HIGHEST: f64 = 4.0;
 /// By so many standard errors a node may be slower than it seemed: there were only so many requests
 /// before the rollout.
 const STANDARD_ERRORS: f64 = 0.7;
+/// The allowance is known for design effects of 1, 2, 4, … 64.
+const EFFECTS: usize = 7;
 
 /// The canary's latencies at one quantile, each divided by how much slower its node was with the
 /// previous version.
@@ -23,6 +25,9 @@ pub(super) struct SlowerNodes {
     factors: BTreeMap<NodeId, f64>,
     /// By how much all nodes of the canary together were slower: 1 or more.
     ratio: f64,
+    /// By how much more than by its factor a node may be slower where requests before the rollout
+    /// had these design effects: the most of any node, 1 or more.
+    allowances: [f64; EFFECTS],
     /// What cannot be compared yet: the baseline had no requests since.
     pending: Histogram,
     compared: Histogram,
@@ -39,9 +44,20 @@ impl SlowerNodes {
             let factor = factor(quantile, before, baseline, STANDARD_ERRORS);
             (factor > 1.0).then(|| (node.clone(), factor))
         });
+        let mut effect = 0.5;
+        let allowances = [(); EFFECTS].map(|()| {
+            effect *= 2.0;
+            let more = |before: &Histogram| {
+                let errors = STANDARD_ERRORS * f64::sqrt(effect);
+                factor(quantile, before, baseline, errors)
+                    / factor(quantile, before, baseline, STANDARD_ERRORS)
+            };
+            canary.values().map(more).fold(1.0, f64::max)
+        });
         Self {
             factors: factors.collect(),
             ratio: factor(quantile, &Histogram::sum(canary.values()), baseline, 0.0),
+            allowances,
             pending: Histogram::default(),
             compared: Histogram::default(),
         }
@@ -74,6 +90,13 @@ impl SlowerNodes {
     /// The latencies that are compared.
     pub(super) fn compared(&self) -> &Histogram {
         &self.compared
+    }
+
+    /// By how much more a node may have been slower before the rollout than its requests show, where
+    /// they resembled each other as much as those of a node do now: 1 or more.
+    pub(super) fn allowance(&self, effect: f64) -> f64 {
+        let power = effect.max(1.0).log2().round() as usize;
+        self.allowances[power.min(EFFECTS - 1)]
     }
 
     /// By how much all nodes of the canary together were slower: 1 or more.
@@ -182,6 +205,22 @@ mod tests {
         assert!(of(&many, &many) < 1.1, "{}", of(&many, &many));
         assert_eq!(of(&latencies([90_000; 50]), &spread(1)), 1.0, "too few");
         assert_eq!(of(&spread(9), &spread(1)), HIGHEST);
+    }
+
+    /// Where requests resembled each other, so many of them tell less.
+    #[test]
+    fn a_node_may_be_slower_where_requests_resembled_each_other() {
+        let rising = |n, by: f64| latencies((0..n).map(|at| (1000.0 * by.powi(at)) as u64));
+        let allowance = |before: &Histogram, effect| {
+            let before = [(id("few"), before.clone()), (id("other"), spread(1))];
+            let baseline = before[0].1.clone();
+            SlowerNodes::new(0.95, &before.into(), &baseline).allowance(effect)
+        };
+        let few = rising(100, 1.1);
+        assert_eq!(allowance(&few, 1.0), 1.0);
+        assert!(allowance(&few, 4.0) > 1.1, "{}", allowance(&few, 4.0));
+        assert!(allowance(&few, 1e6) <= HIGHEST);
+        assert_eq!(allowance(&latencies([9000; 1000]), 16.0), 1.0, "all alike");
     }
 
     #[test]

@@ -97,6 +97,35 @@ fn comparisons_become_limits_from_what_was_recorded() {
     assert_eq!(limit(&baseline, stricter), Some(0.001));
 }
 
+/// What one node did is a sample, too.
+#[test]
+fn the_slowest_node_may_be_slower_than_it_seemed() {
+    let mut counts = vec![0; Histogram::BUCKETS];
+    for at in 0..300 {
+        counts[Histogram::bucket(Duration::from_millis(100 + at))] += 1;
+    }
+    let latency = Histogram::from_counts(counts);
+    let mut slow = NodeReading {
+        node: "slow".parse().unwrap(),
+        boot: "first".to_owned(),
+        at: Timestamp::default(),
+        cpu_millis: 0,
+        starts: None,
+        traffic: None,
+        versions: vec![held("1.0.0", Some(ReadSlot::Previous), 10_000, 0)],
+    };
+    let fast = NodeReading {
+        node: "fast".parse().unwrap(),
+        ..slow.clone()
+    };
+    slow.versions[0].latency = latency;
+    let baseline = RecordedBaseline::new(&module("2.0.0"), &[fast, slow]);
+    let limit = limit(&baseline, check("latency-p95")).unwrap();
+    // Its 95th percentile is 385 ms, of which half more is 577 ms. Its longest latency is in a
+    // bucket that ends below 402 ms.
+    assert!((578.0..603.0).contains(&limit), "{limit}");
+}
+
 /// A version that takes half more on each node takes that on the slowest, too.
 #[test]
 fn no_limit_of_a_latency_is_below_what_the_slowest_node_may_take() {
