@@ -43,6 +43,9 @@ impl RedisServer {
     /// The arguments of a server that loses nothing that it has acknowledged.
     pub const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
+    /// The arguments of a server that loses up to two seconds of it in a crash of its machine.
+    pub const EVERY_SECOND: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "everysec"];
+
     /// Starts a server that loses nothing that it has acknowledged.
     ///
     /// # Errors

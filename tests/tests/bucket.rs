@@ -6,8 +6,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use hotswap_core::Digest;
 use hotswap_store::{Blobs, Bucket};
-use hotswap_tests::{Authority, BucketServer, RedisKind, RedisServer, Replicas};
-use serde_json::json;
+use hotswap_tests::{
+    Authority, BucketServer, ChildProcess, RedisKind, RedisServer, Replicas, tools,
+};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -189,5 +191,52 @@ async fn engines_with_a_bucket_keep_no_artifact_on_the_server_of_their_store() -
     ensure!(bucket.objects()?.len() == 7, "{:?}", bucket.objects()?);
     let keys = replicas.server.command(&["KEYS", "*blob*"])?;
     ensure!(keys == "*0\r\n", "{keys}");
+    Ok(())
+}
+
+/// What `hotswap store` says of the archive that it wrote or read.
+async fn store_summary(replicas: &Replicas, arguments: &[&str]) -> Result<Value> {
+    let mut command = tools::hotswap()?;
+    command
+        .current_dir(replicas.folder())
+        .args(["store", "--json"])
+        .args(arguments);
+    let exit = ChildProcess::start(command)?.wait_for_exit().await?;
+    ensure!(exit.code == Some(0), "{exit:?}");
+    Ok(serde_json::from_str(&exit.stdout.join("\n"))?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_moves_the_artifacts_into_the_bucket_of_the_new_configuration() -> Result<()> {
+    let bucket = BucketServer::start().await?;
+    let mut replicas = Replicas::start(RedisKind::Redis, 1, "production", 2).await?;
+    let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
+    let ended = replicas.wait_for_end(0, &id).await?;
+    ensure!(ended["status"] == "succeeded", "{ended}");
+    replicas.terminate_engine(0).await?;
+    let export = ["export", "one", "--config", "engine-1.toml"];
+    let exported = store_summary(&replicas, &export).await?;
+    ensure!(bucket.objects()?.is_empty());
+
+    let (url, artifacts) = (replicas.server.url(), bucket.artifacts());
+    let store = format!("[store]\nurl = \"{url}\"\nkeyPrefix = \"moved\"\n{artifacts}");
+    let file = replicas.write_config(1, &store)?;
+    let imported = store_summary(&replicas, &["import", "one", "--config", &file]).await?;
+    ensure!(imported == exported, "{imported}");
+    // Three versions, and the built-in strategies.
+    ensure!(bucket.objects()?.len() == 7, "{:?}", bucket.objects()?);
+    let keys = replicas.server.command(&["KEYS", "{moved}:blob*"])?;
+    ensure!(keys == "*0\r\n", "{keys}");
+
+    let again = store_summary(&replicas, &["export", "two", "--config", &file]).await?;
+    ensure!(again == exported, "{again}");
+    // What the engine serves comes from the bucket, not from what the export has cached.
+    std::fs::remove_dir_all(replicas.folder().join("engine-2"))?;
+    replicas.run_engine(1).await?;
+    let id = replicas.deploy(1, "2.0.0", ("direct", json!({}))).await?;
+    let ended = replicas.wait_for_end(1, &id).await?;
+    ensure!(ended["status"] == "succeeded", "{ended}");
+    let serving = replicas.serving(1).await?;
+    ensure!(serving.iter().all(|one| one == "2.0.0"), "{serving:?}");
     Ok(())
 }

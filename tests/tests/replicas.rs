@@ -570,6 +570,36 @@ async fn engines_say_what_the_server_of_their_store_promises_no_more() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn engines_with_different_limits_and_selectors_both_say_so() -> Result<()> {
+    let mut replicas = Replicas::start(RedisKind::Redis, 2, PRODUCTION, 0).await?;
+    for engine in 0..2 {
+        let ready = replicas.get(engine, "/health/ready").await?;
+        let warnings = ready["warnings"].to_string();
+        ensure!(!warnings.contains("limits.calls"), "{ready}");
+    }
+    replicas.terminate_engine(1).await?;
+    let other = "[limits]\ncalls = 77\n\n[environments.qa]\nselector = \"zone=north\"\n";
+    replicas.start_engine_with(1, other).await?;
+    for (engine, name) in [(0, "engine-2"), (1, "engine-1")] {
+        let deadline = Instant::now() + SOON;
+        let expected = [
+            "limits.calls is '".to_owned(),
+            "environments.qa.selector is ".to_owned(),
+            format!("on {name}"),
+        ];
+        loop {
+            let warnings = replicas.get(engine, "/health/ready").await?["warnings"].to_string();
+            if expected.iter().all(|part| warnings.contains(part)) {
+                break;
+            }
+            ensure!(Instant::now() < deadline, "{engine}: {warnings}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_engine_whose_store_refuses_writes_is_not_ready_and_says_why() -> Result<()> {
     let mut replicas = Replicas::start(RedisKind::Redis, 1, PRODUCTION, 0).await?;
     let set = |replicas: &Replicas, command: &[&str]| -> Result<()> {
@@ -855,5 +885,33 @@ async fn an_engine_that_starts_before_the_server_of_its_store_waits_for_it() -> 
         "{}",
         ended.stderr
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_starts_waits_for_a_store_that_is_full_or_lacks_its_replica() -> Result<()> {
+    let mut replicas = Replicas::start(RedisKind::Valkey, 1, PRODUCTION, 0).await?;
+    replicas.terminate_engine(0).await?;
+    let url = replicas.server.url();
+    let serves = |line: &str| line.contains("api listening").then_some(());
+    let set = ["CONFIG", "SET", "maxmemory"];
+    let config = format!("[store]\nurl = \"{url}\"\nengine = \"e\"\n");
+    let file = replicas.write_config(0, &config)?;
+    replicas.server.command(&[&set[..], &["1"]].concat())?;
+    let mut waiting = start_without_store(&replicas, &file).await?;
+    replicas.server.command(&[&set[..], &["0"]].concat())?;
+    waiting.find_in_stderr(serves).await?;
+    waiting.terminate()?;
+    waiting.wait_for_exit().await?;
+
+    let file = replicas.write_config(0, &format!("{config}waitForReplicas = 1\n"))?;
+    let mut waiting = start_without_store(&replicas, &file).await?;
+    let port = replicas.server.port().to_string();
+    let replica = ["--replicaof", "127.0.0.1", &port];
+    let durable = RedisServer::DURABLE;
+    let _replica = RedisServer::start_with(RedisKind::Valkey, &[&replica[..], &durable].concat())?;
+    waiting.find_in_stderr(serves).await?;
+    waiting.terminate()?;
+    waiting.wait_for_exit().await?;
     Ok(())
 }

@@ -83,19 +83,19 @@ impl Client {
         self.get(&format!("/environments/{name}"), &()).await
     }
 
-    /// Sets the policy of an environment, where it still has this version.
+    /// Sets the policy of an environment, where it still has this version. Returns what counts then: the
+    /// same version where it was so already.
     pub async fn set_environment(
         &self,
         name: &Environment,
         version: u64,
         body: &Value,
-    ) -> Result<(), Error> {
+    ) -> Result<EnvironmentSettings, Error> {
         let request = self.request(Method::PUT, &format!("/environments/{name}"));
         let request = request
             .header(IF_MATCH, format!("\"{version}\""))
             .json(body);
-        let set = self.fetch_checked::<EnvironmentSettings>(request.timeout(REQUEST_TIMEOUT));
-        set.await.map(drop)
+        self.fetch(request.timeout(REQUEST_TIMEOUT)).await
     }
 
     /// Retires a module in an environment.

@@ -24,12 +24,15 @@ pub async fn run(args: &Apply, context: &Context) -> Result<Exit> {
     }
     let mut changed = Vec::new();
     for change in planned {
-        if !change.is_needed() {
+        // Sent also where nothing seems to differ: the engine that was asked may not have heard yet of
+        // a change through another one.
+        let is_changed = match args.dry_run {
+            true => change.is_needed(),
+            false => change.carry_out(args.reason.as_deref(), context).await?,
+        };
+        if !is_changed {
             show(context, &change.environment, "is so already", &[])?;
             continue;
-        }
-        if !args.dry_run {
-            change.carry_out(args.reason.as_deref(), context).await?;
         }
         let done = if args.dry_run {
             "would be set"
@@ -100,14 +103,15 @@ impl Change {
         different.collect()
     }
 
-    async fn carry_out(&self, reason: Option<&str>, context: &Context) -> Result<()> {
+    /// Returns whether anything was changed.
+    async fn carry_out(&self, reason: Option<&str>, context: &Context) -> Result<bool> {
         let mut body = json!({ "policy": self.after, "requesterEmail": context.email });
         if let Some(reason) = reason {
             body["reason"] = reason.into();
         }
         let client = &context.client;
         let set = client.set_environment(&self.environment, self.before.version, &body);
-        Ok(set.await?)
+        Ok(set.await?.version != self.before.version)
     }
 }
 

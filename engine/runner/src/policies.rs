@@ -14,6 +14,9 @@ use crate::environment_decisions::next_decision;
 use crate::environments::{ChangedPolicy, Environments, PolicyByPerson, UnreadablePolicy};
 use crate::strategies::{self, Strategies};
 
+#[cfg(test)]
+mod tests;
+
 /// How often a change without a condition is tried where others change the policy, too.
 const ATTEMPTS: usize = 5;
 
@@ -23,12 +26,14 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Changes the policies of environments. They are events of the environments' journals, so every
 /// engine on the store has the same ones, and people see who changed what. Cheap to clone.
 #[derive(Clone)]
-pub struct Policies(Arc<Inner>);
+pub struct Policies {
+    inner: Arc<Inner>,
+    strategies: Strategies,
+}
 
 struct Inner {
     journal: Arc<dyn EnvironmentJournal>,
     environments: Environments,
-    strategies: Strategies,
     clock: Arc<dyn Clock>,
     /// Held while the journal is read or written, so that memory does not go back to what was
     /// read before a change.
@@ -100,16 +105,12 @@ impl Policies {
         strategies: Strategies,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
-        let inner = Inner {
-            journal,
-            environments,
-            strategies,
-            clock,
-            change: Mutex::default(),
-            reported: std::sync::Mutex::default(),
-        };
+        let inner = Inner::new(journal, environments, clock);
         inner.read().await?;
-        Ok(Self(Arc::new(inner)))
+        Ok(Self {
+            inner: Arc::new(inner),
+            strategies,
+        })
     }
 
     /// Changes the policy of an environment. Deployments that were requested before keep theirs.
@@ -128,53 +129,23 @@ impl Policies {
             policy.check()?;
             self.check_strategy(&policy.default_strategy).await?;
         }
-        let _turn = self.0.change.lock().await;
-        let mut is_current = false;
-        for _ in 0..ATTEMPTS {
-            match self.0.try_change(&change).await {
-                // Another engine may have changed it, and this one may not have heard of that yet.
-                Ok(Attempt::Unexpected) if !is_current => {
-                    self.0.read().await?;
-                    is_current = true;
-                }
-                Err(AppendToEnvironmentError::PolicyReplaced(_)) => self.0.read().await?,
-                Err(AppendToEnvironmentError::Full) => return Err(Error::Full),
-                Err(error) => return Err(Error::store(error)),
-                Ok(Attempt::Unexpected) => {
-                    let version = self.0.version(&change.environment);
-                    return Err(Error::Changed {
-                        environment: change.environment,
-                        version,
-                    });
-                }
-                Ok(Attempt::Unnecessary) => return Ok(()),
-                Ok(Attempt::Appended) => {
-                    let (environment, by) = (&change.environment, &change.by);
-                    tracing::info!(%environment, by, "a policy was changed");
-                    return self.0.read().await;
-                }
-            }
-        }
-        Err(Error::Changed {
-            version: self.0.version(&change.environment),
-            environment: change.environment,
-        })
+        self.inner.change(&change).await
     }
 
     /// People who read the configuration should know what does not count of it: logs the policies
     /// of this engine's configuration that were replaced through the API.
     pub fn report_ignored(&self) {
-        self.0.report_ignored();
+        self.inner.report_ignored();
     }
 
     /// Takes over changes, also those of other engines and those whose requests were cut off,
     /// until it is dropped. Reads all of them again in a new epoch of the store. Cancel safe.
     pub(crate) async fn follow(self, mut epochs: watch::Receiver<Arc<str>>) {
-        let mut appended = self.0.journal.subscribe_to_environments();
+        let mut appended = self.inner.journal.subscribe_to_environments();
         loop {
             // At first, too: something may have been changed before the subscription.
-            let turn = self.0.change.lock().await;
-            let read = self.0.read().await;
+            let turn = self.inner.change.lock().await;
+            let read = self.inner.read().await;
             drop(turn);
             if let Err(error) = read {
                 tracing::warn!(
@@ -194,10 +165,10 @@ impl Policies {
 
     async fn check_strategy(&self, name: &StrategyName) -> Result<(), Error> {
         let store = |error: strategies::Error| Error::store(error);
-        if self.0.strategies.get(name).await.map_err(store)?.is_some() {
+        if self.strategies.get(name).await.map_err(store)?.is_some() {
             return Ok(());
         }
-        let known = self.0.strategies.list().await.map_err(store)?;
+        let known = self.strategies.list().await.map_err(store)?;
         Err(Error::UnknownStrategy {
             name: name.clone(),
             known: known.into_iter().map(|record| record.name).collect(),
@@ -215,6 +186,58 @@ enum Attempt {
 }
 
 impl Inner {
+    fn new(
+        journal: Arc<dyn EnvironmentJournal>,
+        environments: Environments,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            journal,
+            environments,
+            clock,
+            change: Mutex::default(),
+            reported: std::sync::Mutex::default(),
+        }
+    }
+
+    /// As [`Policies::change`], whatever strategy the policy names.
+    async fn change(&self, change: &PolicyChange) -> Result<(), Error> {
+        let _turn = self.change.lock().await;
+        let mut is_current = false;
+        for _ in 0..ATTEMPTS {
+            match self.try_change(change).await {
+                // Another engine may have changed it, and this one may not have heard of that yet.
+                Ok(Attempt::Unexpected | Attempt::Unnecessary) if !is_current => {
+                    self.read().await?;
+                    is_current = true;
+                }
+                Err(AppendToEnvironmentError::PolicyReplaced(_)) => {
+                    self.read().await?;
+                    is_current = true;
+                }
+                Err(AppendToEnvironmentError::Full) => return Err(Error::Full),
+                Err(error) => return Err(Error::store(error)),
+                Ok(Attempt::Unexpected) => {
+                    let version = self.version(&change.environment);
+                    return Err(Error::Changed {
+                        environment: change.environment.clone(),
+                        version,
+                    });
+                }
+                Ok(Attempt::Unnecessary) => return Ok(()),
+                Ok(Attempt::Appended) => {
+                    let (environment, by) = (&change.environment, &change.by);
+                    tracing::info!(%environment, by, "a policy was changed");
+                    return self.read().await;
+                }
+            }
+        }
+        Err(Error::Changed {
+            version: self.version(&change.environment),
+            environment: change.environment.clone(),
+        })
+    }
+
     /// The version of the policy that a person gave the environment; 0 if none did.
     fn version(&self, environment: &Environment) -> u64 {
         let policy = self.environments.by_person(environment);

@@ -16,7 +16,7 @@
 //! | `succeeded:…`, `snapped:…`, `requests` | successes, deployments by the format of their last snapshot, idempotency keys |
 //! | `environment_events`, `positions…`, `deciding` | the events of environments, their order, and those that are kept |
 //! | `environment:NAME`, `environments`, `modules:NAME`, `retired:NAME`, `retirements:…`, `cordons`, `arrivals`, `policies` | what is known of an environment |
-//! | `sessions`, `engines`, `settings`, `own:SESSION` | the engines, when their sessions end, their settings, what they drive |
+//! | `sessions`, `engines`, `settings`, `own:SESSION`, `onlookers` | the engines, when their sessions end, their settings, what they drive; the sessions that are of no engine |
 //! | `module:NAME`, `modules`, `strategies`, `nodes` | the catalogue |
 //! | `blob:DIGEST`, `blobs` | artifacts, in chunks |
 //!
@@ -134,6 +134,8 @@ impl Redis {
     /// - [`Error::Old`] if it is older than version 7.0.
     /// - [`Error::NotDurable`] if it may lose what it acknowledges, and the configuration
     ///   requires otherwise.
+    /// - [`Error::NoWait`] if the user may not wait for the disks that the configuration asks for,
+    ///   [`Error::Unconfirmed`] if too few have what is written.
     /// - [`Error::NoChannels`] if the user may not use the channels of the installation.
     /// - [`Error::Layout`] if another release has written the keys.
     // Boxed, and so compiled in this crate, not again in every program that opens a store.

@@ -10,15 +10,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
 use hotswap_core::{Amount, Environment, Policy};
-use hotswap_tests::{CrashPoint, RedisServer};
+use hotswap_tests::CrashPoint;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::case::{Case, Fault};
 use crate::group::{Group, PRODUCTION, node_id};
-use crate::replica::{Setup, Shared};
-use crate::{GROUPS, Rollout, kind_of, lock, seed};
+use crate::replica::Setup;
+use crate::{GROUPS, Rollout, lock, seed, start_server};
 
 const NODES: usize = 4;
 /// The places that are tried for each rollout and change, unless all are.
@@ -156,8 +156,8 @@ async fn the_fleet_converges_whatever_happens_to_nodes_while_an_engine_takes_ove
 
 async fn run(seed: u64) -> Result<()> {
     let began = Instant::now();
-    let server = RedisServer::start(kind_of(seed))?;
-    let shared = Arc::new(Shared::new(&server)?);
+    let (_server, shared) = start_server(seed)?;
+    let shared = Arc::new(shared);
     let mut first = Group::start_with(Arc::clone(&shared), 0, setup(0), NODES).await?;
     let mut undisturbed = Vec::new();
     for rollout in rollouts() {

@@ -111,18 +111,23 @@ fn seed() -> u64 {
     seed
 }
 
-/// Valkey has `WAITAOF`, so each append waits there for the disk.
-fn kind_of(seed: u64) -> RedisKind {
-    match seed % 2 {
-        0 => RedisKind::Redis,
-        _ => RedisKind::Valkey,
+/// Redis, which has what it acknowledges on its disk, or Valkey, which writes to its disk every second
+/// and is waited for (`WAITAOF`).
+fn start_server(seed: u64) -> Result<(RedisServer, Shared)> {
+    if seed.is_multiple_of(2) {
+        let server = RedisServer::start(RedisKind::Redis)?;
+        let shared = Shared::new(&server)?;
+        return Ok((server, shared));
     }
+    let server = RedisServer::start_with(RedisKind::Valkey, &RedisServer::EVERY_SECOND)?;
+    let shared = Shared::new(&server)?.waiting_for_disk();
+    Ok((server, shared))
 }
 
 async fn run(seed: u64) -> Result<()> {
     let began = Instant::now();
-    let server = RedisServer::start(kind_of(seed))?;
-    let shared = Arc::new(Shared::new(&server)?);
+    let (_server, shared) = start_server(seed)?;
+    let shared = Arc::new(shared);
     let mut first = Group::start(Arc::clone(&shared), 0).await?;
     let mut undisturbed = Vec::new();
     for rollout in rollouts() {

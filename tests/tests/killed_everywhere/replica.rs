@@ -42,6 +42,7 @@ pub struct Setup {
 pub struct Shared {
     redis_port: u16,
     pub redis_url: String,
+    wait_for_disk: bool,
     host: Host,
     pub runtime: hotswap_node::Runtime,
     pub folder: TempDir,
@@ -61,12 +62,21 @@ impl Shared {
         Ok(Self {
             redis_port: server.port(),
             redis_url: server.url(),
+            wait_for_disk: false,
             host: Host::new(hotswap_plugins::Limits::default())?,
             runtime: hotswap_node::Runtime::new(&folder.path().join("compiled"))?,
             folder,
             refused_appends: Arc::default(),
             refused_orders: Arc::default(),
         })
+    }
+
+    /// Lets each write wait until the server has it on its disk.
+    pub fn waiting_for_disk(self) -> Self {
+        Self {
+            wait_for_disk: true,
+            ..self
+        }
     }
 
     pub fn refused(&self) -> Refused {
@@ -83,6 +93,7 @@ impl Shared {
             lease_ttl: LEASE,
             patience: PATIENCE,
             engine: engine.to_owned(),
+            wait_for_disk: self.wait_for_disk,
             ..RedisConfig::new(url)
         }
     }

@@ -23,7 +23,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use fastrand::Rng;
 use futures_util::FutureExt as _;
-use hotswap_tests::{RedisKind, Replicas};
+use hotswap_tests::{RedisKind, RedisServer, Replicas};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -81,14 +81,22 @@ async fn histories_under_kills_and_pauses_are_whole() -> Result<()> {
     checked.with_context(|| format!("HOTSWAP_HISTORY_SEED={seed}"))
 }
 
+/// Engines on Redis, which has what it acknowledges on its disk, or on Valkey, which writes to its disk
+/// every second and is waited for.
+async fn start(seed: u64) -> Result<Replicas> {
+    if seed.is_multiple_of(2) {
+        println!("Redis");
+        return Replicas::start(RedisKind::Redis, ENGINES, PRODUCTION, 3).await;
+    }
+    println!("Valkey, with waitForDisk");
+    let server = RedisServer::start_with(RedisKind::Valkey, &RedisServer::EVERY_SECOND)?;
+    let store = (server.url(), "waitForDisk = true\n".to_owned());
+    Replicas::start_on((server, store), PRODUCTION, (ENGINES, 3), &[]).await
+}
+
 async fn run(seed: u64, span: Duration) -> Result<()> {
     let mut rng = Rng::with_seed(seed);
-    let kind = match seed % 2 {
-        0 => RedisKind::Redis,
-        _ => RedisKind::Valkey,
-    };
-    println!("{kind:?}");
-    let mut replicas = Replicas::start(kind, ENGINES, PRODUCTION, 3).await?;
+    let mut replicas = start(seed).await?;
     let history = Arc::<History>::default();
     publish(&replicas, &history)?;
     clients::upload_modules(&replicas, MODULES).await?;

@@ -75,6 +75,8 @@ async fn check(config: RedisConfig) -> Result<Report> {
     let config = RedisConfig {
         durability: RequiredDurability::Anything,
         engine: format!("store-check-{}", std::process::id()),
+        // The engines at work notice nothing of it.
+        only_looks: true,
         ..config
     };
     let store = Redis::open(&config).await?;
@@ -86,8 +88,7 @@ async fn check(config: RedisConfig) -> Result<Report> {
     let durability = store.durability().clone();
     store.close().await;
     let (median, slowest) = measured?;
-    let engines = engines?.into_iter().map(|engine| engine.name);
-    let mut engines: Vec<_> = engines.filter(|name| *name != config.engine).collect();
+    let mut engines: Vec<_> = engines?.into_iter().map(|engine| engine.name).collect();
     engines.sort_unstable();
     Ok(Report {
         server: config.shown_url(),

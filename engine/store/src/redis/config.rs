@@ -35,8 +35,9 @@ pub struct RedisConfig {
     pub key_prefix: String,
     /// What the server must promise.
     pub durability: RequiredDurability,
-    /// Whether an append waits until the server has it on its disk, where it does not before each
-    /// answer anyway. Takes up to a second on a server with `appendfsync everysec`.
+    /// Whether an append waits until the server says that it is on its disk (`WAITAOF`). Takes up to
+    /// a second on a server with `appendfsync everysec`. One that cannot tell is accepted only if it
+    /// writes to its disk before each answer, one that keeps its data in memory alone never.
     pub wait_for_disk: bool,
     /// How many replicas of the server must have an append on their disks before it counts as
     /// done.
@@ -47,6 +48,9 @@ pub struct RedisConfig {
     pub lease_ttl: Duration,
     /// The name of this engine, for people.
     pub engine: String,
+    /// Whether this is no engine, but a command that only looks: it gets no share of the environments,
+    /// and is in no list of engines. While it lives, the store is in use all the same.
+    pub only_looks: bool,
     /// What should be the same for all engines: names of settings with their values as text. Engines
     /// that have different ones are named. `None`: this one tells no settings, and compares none.
     pub settings: Option<BTreeMap<String, String>>,
@@ -96,6 +100,7 @@ impl RedisConfig {
             patience: Duration::from_secs(5),
             lease_ttl: Duration::from_secs(3),
             engine: format!("engine-{}", std::process::id()),
+            only_looks: false,
             settings: None,
             witness_file: None,
         }
@@ -120,6 +125,8 @@ impl RedisConfig {
         }
         for (what, span, min, max) in [
             ("the lease", self.lease_ttl, 1, 60),
+            // The store remembers for longer which changes of environments were made
+            // (`append_to_environment.lua`).
             ("the patience", self.patience, 1, 600),
         ] {
             let range = Duration::from_secs(min)..=Duration::from_secs(max);

@@ -70,7 +70,8 @@ pub struct Loss {
 /// What a write waits for, besides the server's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wait {
-    /// Whether for the server's own disk. `None` where the server cannot tell of disks.
+    /// 1 for the server's own disk, 0 for those of the replicas alone. `None` where the server cannot
+    /// tell of disks.
     pub(super) disks: Option<u64>,
     pub(super) replicas: u32,
     pub(super) timeout: Duration,
@@ -178,7 +179,7 @@ impl Durability {
 
     /// What is lost where the server or its machine crashes. `None` if nothing is.
     fn crash_warning(&self, config: &RedisConfig) -> Option<&'static str> {
-        let waits = config.wait_for_disk && self.has_waitaof;
+        let waits = self.asks_for_disk(config);
         if self.fsync.is_some_and(|fsync| fsync != Fsync::No) && self.skips_fsync && !waits {
             return Some(
                 "the server does not wait for its disk while it rewrites its file: a crash of its \
@@ -195,12 +196,12 @@ impl Durability {
 
     /// What is lost of what was acknowledged, failure by failure.
     pub fn losses(&self, config: &RedisConfig) -> Vec<Loss> {
-        let waits_for_disk = self.is_always_on_disk()
-            || (config.wait_for_disk && self.has_waitaof && self.fsync.is_some());
+        let waits_for_disk =
+            self.is_always_on_disk() || (self.asks_for_disk(config) && !self.is_in_memory_alone());
         let restart = match self.fsync {
-            Some(_) => "nothing",
-            None if self.is_known => "everything",
-            None => "unknown",
+            _ if waits_for_disk || self.fsync.is_some() => "nothing",
+            _ if self.is_known => "everything",
+            _ => "unknown",
         };
         let crash = match self.fsync {
             _ if waits_for_disk => "nothing",
@@ -261,6 +262,11 @@ impl Durability {
                 self.product, self.version
             ));
         }
+        if config.wait_for_disk && self.is_in_memory_alone() {
+            let reason = "appends are to wait for the disk, and it keeps its data in memory alone; \
+                          set appendonly to yes";
+            return Some(reason.to_owned());
+        }
         let faults = self.faults();
         let is_required = config.durability == RequiredDurability::Durable;
         (is_required && !faults.is_empty()).then(|| faults.join(", and "))
@@ -287,16 +293,27 @@ impl Durability {
         self.fsync == Some(Fsync::Always) && !self.skips_fsync
     }
 
-    /// What writes wait for.
+    /// Whether the server is known to write nothing to its disk.
+    fn is_in_memory_alone(&self) -> bool {
+        self.is_known && self.fsync.is_none()
+    }
+
+    /// Whether each write waits until the server says that it is on its disk.
+    fn asks_for_disk(&self, config: &RedisConfig) -> bool {
+        config.wait_for_disk && self.has_waitaof
+    }
+
+    /// What writes wait for. A server that can tell is asked for its disk whatever its configuration
+    /// says: that may be unknown, and the next primary may have another one.
     pub(super) fn wait(&self, config: &RedisConfig) -> Option<Wait> {
-        let replicas = config.wait_for_replicas;
-        let has_disk = self.is_always_on_disk() || !config.wait_for_disk;
-        if has_disk && replicas == 0 {
+        let (asks_for_disk, replicas) = (self.asks_for_disk(config), config.wait_for_replicas);
+        if !asks_for_disk && replicas == 0 {
             return None;
         }
+        // Replicas can be asked for their disks only where they have files.
+        let has_file = self.has_waitaof && self.fsync.is_some();
         Some(Wait {
-            disks: (self.has_waitaof && self.fsync.is_some())
-                .then_some(u64::from(config.wait_for_disk)),
+            disks: (asks_for_disk || has_file).then_some(u64::from(asks_for_disk)),
             replicas,
             timeout: WAIT_TIMEOUT,
         })

@@ -87,6 +87,21 @@ pub enum Error {
         #[source]
         source: RedisError,
     },
+    /// The user may not run the command by which a write waits for disks and replicas.
+    #[error(
+        "{server} refuses {command}, by which a write waits for disks and replicas; give the user \
+         the rule +{} (ACL SETUSER)",
+        .command.to_lowercase()
+    )]
+    NoWait {
+        /// The server.
+        server: String,
+        /// What it refuses: `WAIT` or `WAITAOF`.
+        command: &'static str,
+        /// Its own words.
+        #[source]
+        source: RedisError,
+    },
     /// The server has carried out a write that is not on as many disks as is required.
     #[error(
         "the write is not on as many disks as the configuration requires: {disks} of the server, \
@@ -134,12 +149,16 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the server may do later what it did not do now, without anybody changing a setting:
-    /// it is not reached, loads its data, or waits for a failover.
+    /// Whether the server may do later what it did not do now, with the same settings of this engine:
+    /// it is not reached, loads its data, waits for a failover or for its replicas, or its memory or
+    /// its disk is full.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unavailable { .. } => true,
-            Self::Refused { source, .. } => !matches!(verdict(source), Verdict::Refused(_)),
+            Self::Unavailable { .. } | Self::Unconfirmed { .. } => true,
+            Self::Refused { source, .. } => {
+                matches!(source.code(), Some("OOM" | "MISCONF"))
+                    || !matches!(verdict(source), Verdict::Refused(_))
+            }
             _ => false,
         }
     }
@@ -256,5 +275,28 @@ mod tests {
         ] {
             assert_ne!(advice(code), advice("?"), "{code}");
         }
+    }
+    #[test]
+    fn an_engine_that_starts_waits_for_what_can_pass() {
+        let refused = |text: &str| {
+            let source = redis::parse_redis_value(format!("-{text}\r\n").as_bytes());
+            let source = source.and_then(redis::Value::extract_error).unwrap_err();
+            Error::Refused {
+                server: String::new(),
+                advice: "",
+                source,
+            }
+        };
+        for text in ["OOM full", "MISCONF disk", "LOADING data", "NOREPLICAS few"] {
+            assert!(refused(text).is_passing(), "{text}");
+        }
+        for text in ["NOPERM no", "NOAUTH no", "ERR no"] {
+            assert!(!refused(text).is_passing(), "{text}");
+        }
+        let unconfirmed = Error::Unconfirmed {
+            disks: 0,
+            replicas: 0,
+        };
+        assert!(unconfirmed.is_passing());
     }
 }

@@ -57,6 +57,11 @@ pub(super) struct Times {
 }
 
 impl Link {
+    /// The address of the server, for people.
+    pub(super) fn server(&self) -> &str {
+        &self.server
+    }
+
     /// Connects at the first use.
     pub(super) fn new(
         locator: Arc<Locator>,

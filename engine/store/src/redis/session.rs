@@ -34,6 +34,8 @@ pub(super) struct EngineSession {
     renewals: Commands,
     ttl: Duration,
     engine: String,
+    /// It takes no work.
+    only_looks: bool,
     /// What should be the same for all engines.
     settings: Option<Settings>,
     state: Mutex<State>,
@@ -75,6 +77,7 @@ impl EngineSession {
             commands,
             ttl: config.lease_ttl,
             engine: config.engine.clone(),
+            only_looks: config.only_looks,
             settings: config.settings.clone(),
             state: Mutex::new(State {
                 id: random_word().into(),
@@ -206,7 +209,8 @@ impl EngineSession {
             .text(self.id())
             .number(u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX))
             .text(&self.engine)
-            .text(settings);
+            .text(settings)
+            .flag(self.only_looks);
         let sent = commands.touch(&script::SESSION, args).await;
         self.lock().refusal = match &sent {
             Err(Error::Refused { advice, .. }) => Some(*advice),

@@ -41,6 +41,22 @@ pub(super) struct Job {
     reply: oneshot::Sender<Result<Value, Error>>,
 }
 
+/// What is missing of what a write waits for.
+#[derive(Debug)]
+enum Missing {
+    /// It is on too few disks: on these.
+    Disks {
+        /// 1 if it is on the server's own.
+        own: u64,
+        replicas: u64,
+    },
+    /// The user may not wait.
+    Permission {
+        command: &'static str,
+        source: RedisError,
+    },
+}
+
 impl Job {
     pub(super) fn new(
         script: &'static Script,
@@ -164,17 +180,16 @@ impl Writer {
             Some(wait) => answers.pop().and_then(|answer| wait.missing(answer)),
             None => None,
         };
+        let unconfirmed = unconfirmed.as_ref();
         let mut failure = None;
         let jobs = std::mem::take(batch);
         for (mut job, answer) in jobs.into_iter().zip(answers) {
             let error = match answer.extract_error() {
-                Ok(_) if unconfirmed.is_some() => {
-                    let (disks, replicas) = unconfirmed.unwrap_or_default();
-                    job.reply(Err(Error::Unconfirmed { disks, replicas }));
-                    continue;
-                }
                 Ok(answer) => {
-                    job.reply(Ok(answer));
+                    job.reply(match unconfirmed {
+                        Some(missing) => Err(self.unconfirmed(missing)),
+                        None => Ok(answer),
+                    });
                     continue;
                 }
                 Err(error) => error,
@@ -197,6 +212,24 @@ impl Writer {
         failure
     }
 
+    /// Why a write that was carried out does not count.
+    fn unconfirmed(&self, missing: &Missing) -> Error {
+        match *missing {
+            Missing::Disks { own, replicas } => Error::Unconfirmed {
+                disks: own,
+                replicas,
+            },
+            Missing::Permission {
+                command,
+                ref source,
+            } => Error::NoWait {
+                server: self.link.server().to_owned(),
+                command,
+                source: source.clone(),
+            },
+        }
+    }
+
     /// Fails the jobs that would be too old after `delay`.
     fn give_up(&self, batch: &mut Vec<Job>, error: &RedisError, delay: Duration) {
         let now = Instant::now() + delay;
@@ -216,14 +249,83 @@ impl Wait {
         }
     }
 
-    /// On how many disks and replicas a write is, where that is too few.
-    fn missing(&self, answer: Value) -> Option<(u64, u64)> {
-        let (disks, replicas) = match Reply::of(answer) {
-            Ok(reply) if self.disks.is_some() => (reply.number(0).ok()?, reply.number(1).ok()?),
-            Ok(reply) => (0, reply.number(0).ok()?),
+    /// What a write lacks after the server has waited. What cannot be read confirms nothing.
+    fn missing(&self, answer: Value) -> Option<Missing> {
+        let (own, replicas) = match answer.extract_error() {
+            Ok(answer) => {
+                let reply = Reply::of(answer);
+                let number = |index| {
+                    let reply = reply.as_ref().ok();
+                    reply
+                        .and_then(|reply| reply.number(index).ok())
+                        .unwrap_or(0)
+                };
+                match self.disks {
+                    Some(_) => (number(0), number(1)),
+                    None => (0, number(0)),
+                }
+            }
+            Err(source) if source.code() == Some("NOPERM") => {
+                let command = self.command();
+                return Some(Missing::Permission { command, source });
+            }
             Err(_) => (0, 0),
         };
-        let enough = disks >= self.disks.unwrap_or(0) && replicas >= u64::from(self.replicas);
-        (!enough).then_some((disks, replicas))
+        let is_enough = own >= self.disks.unwrap_or(0) && replicas >= u64::from(self.replicas);
+        (!is_enough).then_some(Missing::Disks { own, replicas })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing(disks: Option<u64>, replicas: u32, answer: Value) -> Option<(u64, u64)> {
+        let wait = Wait {
+            disks,
+            replicas,
+            timeout: Duration::ZERO,
+        };
+        wait.missing(answer).map(|missing| match missing {
+            Missing::Disks { own, replicas } => (own, replicas),
+            Missing::Permission { .. } => panic!("{missing:?}"),
+        })
+    }
+
+    fn numbers<const N: usize>(numbers: [i64; N]) -> Value {
+        Value::Array(numbers.map(Value::Int).into())
+    }
+
+    #[test]
+    fn only_what_the_server_confirms_counts() {
+        assert_eq!(missing(Some(1), 0, numbers([1, 0])), None);
+        assert_eq!(missing(Some(1), 0, numbers([0, 3])), Some((0, 3)));
+        assert_eq!(missing(Some(1), 2, numbers([1, 1])), Some((1, 1)));
+        assert_eq!(missing(Some(0), 1, numbers([0, 1])), None);
+        assert_eq!(missing(None, 1, Value::Int(1)), None);
+        assert_eq!(missing(None, 2, Value::Int(1)), Some((0, 1)));
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_confirms_nothing() {
+        let text = || Value::SimpleString("soon".to_owned());
+        let error = redis::parse_redis_value(b"-ERR wrong number of arguments\r\n").unwrap();
+        for answer in [
+            numbers([]),
+            Value::Array(vec![text(), text()]),
+            Value::Nil,
+            text(),
+            error,
+        ] {
+            assert_eq!(
+                missing(Some(1), 0, answer.clone()),
+                Some((0, 0)),
+                "{answer:?}"
+            );
+            assert_eq!(missing(None, 1, answer.clone()), Some((0, 0)), "{answer:?}");
+        }
+        // On the disk, and nobody knows on how many replicas.
+        assert_eq!(missing(Some(1), 0, numbers([1])), None);
+        assert_eq!(missing(Some(1), 1, numbers([1])), Some((1, 0)));
     }
 }

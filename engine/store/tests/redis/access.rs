@@ -10,50 +10,66 @@ use hotswap_store::{Catalogue as _, Journal, Redis, RedisConfig};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::durability::waits;
 use crate::redis_server::{RedisKind, RedisServer, free_port};
 use crate::suite::{append, create, log, must_append, planned};
+
+/// What a user needs, as the guide on scaling has it.
+const RULES: [&str; 17] = [
+    "~{hotswap}:*",
+    "&{hotswap}:*",
+    "+@read",
+    "+@write",
+    "+@pubsub",
+    "+eval",
+    "+evalsha",
+    "+time",
+    "+info",
+    "+config|get",
+    "+wait",
+    "+hello",
+    "+client",
+    "+select",
+    "+ping",
+    "-flushall",
+    "-flushdb",
+];
+
+/// A server with a user of these rights, and how the user gets there.
+fn start_with_user(kind: RedisKind, rules: &[&str]) -> (RedisServer, RedisConfig) {
+    let server = RedisServer::start_with(kind, &RedisServer::EVERY_SECOND).unwrap();
+    let user = ["ACL", "SETUSER", "hotswap", "on", ">swordfish"];
+    let answer = server.command(&[&user[..], rules].concat()).unwrap();
+    assert!(answer.starts_with("+OK"), "{answer}");
+    let config = RedisConfig {
+        username: Some("hotswap".to_owned()),
+        password: Some(Secret::new("swordfish")),
+        ..RedisConfig::new(server.url())
+    };
+    (server, config)
+}
 
 #[tokio::test]
 async fn a_user_with_the_documented_permissions_is_enough() {
     for kind in [RedisKind::Redis, RedisKind::Valkey] {
-        let server = RedisServer::start(kind).unwrap();
-        let answer = server
-            .command(&[
-                "ACL",
-                "SETUSER",
-                "hotswap",
-                "on",
-                ">swordfish",
-                "~{hotswap}:*",
-                "&{hotswap}:*",
-                "+@read",
-                "+@write",
-                "+@pubsub",
-                "+eval",
-                "+evalsha",
-                "+time",
-                "+info",
-                "+config|get",
-                "+wait",
-                "+hello",
-                "+client",
-                "+ping",
-                "-flushall",
-                "-flushdb",
-            ])
-            .unwrap();
-        assert!(answer.starts_with("+OK"), "{answer}");
-        let config = RedisConfig {
-            username: Some("hotswap".to_owned()),
-            password: Some(Secret::new("swordfish")),
-            ..RedisConfig::new(server.url())
-        };
-        let store = Redis::open(&config).await.unwrap();
-        let id = create(&store, "checkout", "production").await;
-        let lease = store.acquire_lease(id).await.unwrap();
-        assert_eq!(lease.head.next_seq, 1);
-        assert_eq!(store.events_after(0, 9).await.unwrap().len(), 1);
-        store.close().await;
+        let has_waitaof = kind == RedisKind::Valkey;
+        let waitaof = if has_waitaof { &["+waitaof"][..] } else { &[] };
+        let (server, config) = start_with_user(kind, &[&RULES[..], waitaof].concat());
+        for url in [server.url(), format!("{}/3", server.url())] {
+            let config = RedisConfig {
+                url,
+                wait_for_disk: has_waitaof,
+                ..config.clone()
+            };
+            let before = waits(&server);
+            let store = Redis::open(&config).await.unwrap();
+            let id = create(&store, "checkout", "production").await;
+            let lease = store.acquire_lease(id).await.unwrap();
+            assert_eq!(lease.head.next_seq, 1);
+            assert_eq!(store.events_after(0, 9).await.unwrap().len(), 1);
+            assert_eq!(waits(&server) > before, has_waitaof);
+            store.close().await;
+        }
 
         let wrong = RedisConfig {
             password: Some(Secret::new("mackerel")),
@@ -70,35 +86,45 @@ async fn a_user_with_the_documented_permissions_is_enough() {
 }
 
 #[tokio::test]
-async fn a_user_that_may_not_read_the_configuration_is_refused_unless_that_is_wanted() {
-    let server = RedisServer::start(RedisKind::Redis).unwrap();
-    server
-        .command(&[
-            "ACL",
-            "SETUSER",
-            "hotswap",
-            "on",
-            ">swordfish",
-            "~*",
-            "&*",
-            "+@all",
-            "-config",
-        ])
-        .unwrap();
+async fn a_user_that_may_not_wait_is_told_the_missing_right() {
+    let (_server, config) = start_with_user(RedisKind::Valkey, &RULES);
     let config = RedisConfig {
-        username: Some("hotswap".to_owned()),
-        password: Some(Secret::new("swordfish")),
-        ..RedisConfig::new(server.url())
-    };
-    let error = Redis::open(&config).await.unwrap_err().to_string();
-    assert!(error.contains("CONFIG GET"), "{error}");
-    let config = RedisConfig {
-        durability: RequiredDurability::Anything,
+        wait_for_disk: true,
         ..config
     };
-    let store = Redis::open(&config).await.unwrap();
-    assert!(!store.durability().is_known);
-    store.close().await;
+    let error = Redis::open(&config).await.unwrap_err();
+    assert!(matches!(error, Error::NoWait { .. }), "{error:?}");
+    assert!(!error.is_passing());
+    assert!(error.to_string().contains("the rule +waitaof"), "{error}");
+}
+
+#[tokio::test]
+async fn a_user_that_may_not_read_the_configuration_is_refused_unless_that_is_wanted() {
+    for kind in [RedisKind::Redis, RedisKind::Valkey] {
+        let (server, config) = start_with_user(kind, &["~*", "&*", "+@all", "-config"]);
+        let error = Redis::open(&config).await.unwrap_err().to_string();
+        assert!(error.contains("CONFIG GET"), "{error}");
+        let config = RedisConfig {
+            durability: RequiredDurability::Anything,
+            wait_for_disk: kind == RedisKind::Valkey,
+            ..config
+        };
+        let store = Redis::open(&config).await.unwrap();
+        assert!(!store.durability().is_known);
+        // The disk is waited for all the same.
+        let before = waits(&server);
+        let id = create(&store, "checkout", "production").await;
+        must_append(&store, id, 1, &[planned()]).await;
+        assert_eq!(waits(&server) >= before + 2, config.wait_for_disk);
+        let crash = store.durability().losses(&config)[3].what;
+        let expected = if config.wait_for_disk {
+            "nothing"
+        } else {
+            "unknown"
+        };
+        assert_eq!(crash, expected);
+        store.close().await;
+    }
 }
 
 #[tokio::test]

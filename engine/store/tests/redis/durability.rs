@@ -7,9 +7,19 @@ use hotswap_store::{Journal, LeaseError, Redis, RedisConfig};
 use tokio::time::sleep;
 
 use crate::redis_server::{RedisKind, RedisServer};
-use crate::suite::{create, log, must_append, planned};
+use crate::suite::{append, create, must_append, planned};
 
-const EVERY_SECOND: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "everysec"];
+const EVERY_SECOND: [&str; 4] = RedisServer::EVERY_SECOND;
+
+/// How many writes the server has let wait for disks.
+pub fn waits(server: &RedisServer) -> u64 {
+    let stats = server.command(&["INFO", "commandstats"]).unwrap();
+    let line = stats
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_waitaof:calls="));
+    let count = line.and_then(|line| line.split(',').next());
+    count.map_or(0, |count| count.parse().unwrap())
+}
 
 async fn refusal(config: &RedisConfig) -> String {
     match Redis::open(config).await.unwrap_err() {
@@ -103,7 +113,9 @@ async fn appends_wait_for_the_disk_where_the_server_can_tell() {
         "{warnings:?}"
     );
     let id = create(&store, "checkout", "production").await;
+    let before = waits(&server);
     must_append(&store, id, 1, &[planned()]).await;
+    assert!(waits(&server) > before);
     // What is acknowledged is on the disk: nothing is lost, whatever the second it falls into.
     let mut server = server;
     server.kill();
@@ -113,7 +125,33 @@ async fn appends_wait_for_the_disk_where_the_server_can_tell() {
 }
 
 #[tokio::test]
-async fn appends_wait_for_the_disk_of_a_server_that_takes_over_and_promises_less() {
+async fn a_server_that_has_no_file_cannot_be_waited_for() {
+    let server = RedisServer::start_with(RedisKind::Valkey, &[]).unwrap();
+    let config = RedisConfig {
+        wait_for_disk: true,
+        durability: RequiredDurability::Anything,
+        ..RedisConfig::new(server.url())
+    };
+    let reason = refusal(&config).await;
+    assert!(reason.contains("set appendonly to yes"), "{reason}");
+
+    // Nor where it gives up its file later: nothing is acknowledged that it may lose.
+    server
+        .command(&["CONFIG", "SET", "appendonly", "yes"])
+        .unwrap();
+    let store = Redis::open(&config).await.unwrap();
+    let id = create(&store, "checkout", "production").await;
+    server
+        .command(&["CONFIG", "SET", "appendonly", "no"])
+        .unwrap();
+    let error = store.append(append(id, 1, None, &[planned()])).await;
+    assert!(error.is_err(), "{error:?}");
+    drop(store);
+}
+
+#[tokio::test]
+async fn the_first_append_to_a_server_that_takes_over_waits_for_its_disk() {
+    // Each write is on its disk before it answers. The next primary may promise less.
     let mut server = RedisServer::start(RedisKind::Valkey).unwrap();
     let config = RedisConfig {
         wait_for_disk: true,
@@ -122,24 +160,11 @@ async fn appends_wait_for_the_disk_of_a_server_that_takes_over_and_promises_less
     };
     let store = Redis::open(&config).await.unwrap();
     let id = create(&store, "checkout", "production").await;
-    let has_waited = |server: &RedisServer| {
-        let calls = server.command(&["INFO", "commandstats"]).unwrap();
-        calls.contains("cmdstat_waitaof")
-    };
-    // Each write is on its disk before it answers.
-    assert!(!has_waited(&server));
+    assert!(waits(&server) > 0);
     server.restart_with(&EVERY_SECOND).unwrap();
-    let mut next = must_append(&store, id, 1, &[planned()]).await.next_seq;
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-    for call in 0.. {
-        let bodies = [log(2 * call, "a"), log(2 * call + 1, "b")];
-        next = must_append(&store, id, next, &bodies).await.next_seq;
-        if has_waited(&server) {
-            break;
-        }
-        assert!(tokio::time::Instant::now() < deadline);
-        sleep(Duration::from_millis(50)).await;
-    }
+    assert_eq!(waits(&server), 0);
+    must_append(&store, id, 1, &[planned()]).await;
+    assert!(waits(&server) > 0);
     store.close().await;
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hotswap_core::{Clock as _, Digest, Fence, SystemClock};
+use hotswap_store::transfer::Contents as _;
 use hotswap_store::{
     AppendToEnvironmentError, Blobs, Catalogue, EnvironmentAppend, EnvironmentJournal, Journal,
     LeaseError, Redis, RedisConfig, Session, UndrivenDeployment,
@@ -12,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::access::wait_until;
 use crate::redis_proxy::RedisProxy;
 use crate::redis_server::{RedisKind, RedisServer};
+use crate::suite::environments::policy_changed;
 use crate::suite::{append, append_at_end, create, failure, must_append, notified, planned};
 
 const KINDS: [RedisKind; 2] = [RedisKind::Redis, RedisKind::Valkey];
@@ -51,6 +53,32 @@ fn open_and_die(server: &RedisServer, work: impl AsyncFnOnce(&Redis)) {
         std::mem::forget(store);
     });
     runtime.shutdown_background();
+}
+
+#[tokio::test]
+async fn a_change_of_an_environment_is_known_for_longer_than_it_is_sent_again() {
+    let server = RedisServer::start(RedisKind::Redis).unwrap();
+    let config = RedisConfig {
+        // The longest.
+        patience: Duration::from_secs(600),
+        ..config(&server, "one")
+    };
+    config.check().unwrap();
+    let store = Redis::open(&config).await.unwrap();
+    let change = EnvironmentAppend {
+        environment: "production".parse().unwrap(),
+        fence: None,
+        newest_cordon: None,
+        at: SystemClock.now(),
+        bodies: vec![policy_changed(None, None)],
+    };
+    store.append_to_environment(change).await.unwrap();
+    let keys = server.command(&["KEYS", "{hotswap}:token:*"]).unwrap();
+    let key = keys.lines().last().unwrap();
+    let left = server.command(&["TTL", key]).unwrap();
+    let left: u64 = left.trim().trim_start_matches(':').parse().unwrap();
+    assert!(left > config.patience.as_secs() + 60, "{left} s");
+    store.close().await;
 }
 
 #[tokio::test]
@@ -178,6 +206,43 @@ async fn an_environment_in_which_an_engine_drives_nothing_passes_to_any_other() 
         append_at_end(&other, id, &failure()).await;
         one.close().await;
         other.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_only_looks_changes_nothing_of_what_engines_share() {
+    for kind in KINDS {
+        let server = RedisServer::start(kind).unwrap();
+        let one = open_for_long(&server, "one").await;
+        let session = one.session().unwrap();
+        let mut leases = Vec::new();
+        for name in ["first", "second"] {
+            let environment = name.parse().unwrap();
+            let fence = one.acquire_environment_lease(&environment).await.unwrap();
+            leases.push((environment, fence));
+        }
+        let config = RedisConfig {
+            only_looks: true,
+            lease_ttl: Duration::from_secs(30),
+            ..config(&server, "check")
+        };
+        let check = Redis::open(&config).await.unwrap();
+        assert_eq!(session.give_back_environment(&leases).await.unwrap(), None);
+        let third = "third".parse().unwrap();
+        one.acquire_environment_lease(&third).await.unwrap();
+        for store in [&one, &check] {
+            let engines = store.session().unwrap().engines().await.unwrap();
+            let engines: Vec<_> = engines.iter().map(|engine| &*engine.name).collect();
+            assert_eq!(engines, ["one"]);
+        }
+        // It uses the store all the same.
+        let refused = one.standstill().await;
+        assert!(refused.is_err_and(|error| error.to_string().contains("in use by check")));
+        check.close().await;
+        one.standstill().await.unwrap();
+        let marks = server.command(&["KEYS", "*onlookers"]).unwrap();
+        assert_eq!(marks, "*0\r\n");
+        one.close().await;
     }
 }
 

@@ -11,7 +11,7 @@ if not is_alive(session) then return { 'lapsed' } end
 -- take nothing.
 local function left_to()
     local own_count = call('SCARD', environments_key(session))
-    for _, other in ipairs(living_sessions()) do
+    for _, other in ipairs(living_engines()) do
         if call('SCARD', environments_key(other)) < own_count then
             local left = tonumber(call('HGET', key, 'left_until') or '')
             if not left then

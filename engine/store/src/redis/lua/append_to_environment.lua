@@ -3,6 +3,9 @@
 -- about the position that it replaces. The steps of a repair have no name.
 local environment, fence, at = ARGV[2], ARGV[3], ARGV[4]
 local token = P .. 'token:' .. ARGV[5]
+-- In seconds. An engine sends a write again for its patience, which is ten minutes at most; five
+-- more for a connection or a server that stood still.
+local KEEP_TOKEN = 900
 if ARGV[1] == '1' then
     local position = call('GET', token)
     if position then return { 'appended', position } end
@@ -79,6 +82,6 @@ for i = 7, #ARGV, 3 do
 end
 if position then
     call('XADD', P .. 'log', position .. '-0', 'v', environment, 'f', decides and '0' or '1')
-    call('SET', token, position, 'EX', 120)
+    call('SET', token, position, 'EX', KEEP_TOKEN)
 end
 return { 'appended', position or call('HGET', META, 'position') }

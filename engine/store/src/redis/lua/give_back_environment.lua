@@ -6,7 +6,7 @@ for i = 3, #ARGV, 2 do
     local lease = read_hash(P .. 'environment:' .. ARGV[i])
     if lease.owner ~= session or lease.fence ~= ARGV[i + 1] then return { 'lost', ARGV[i] } end
 end
-local sessions, count = living_sessions(), 0
+local sessions, count = living_engines(), 0
 for _, other in ipairs(sessions) do count = count + call('SCARD', environments_key(other)) end
 local share = math.ceil(count / math.max(#sessions, 1))
 if call('SCARD', environments_key(session)) <= share then return { 'kept' } end

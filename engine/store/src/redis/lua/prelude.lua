@@ -76,11 +76,20 @@ local function is_alive(session)
     return left and left > 0 and left <= LONGEST_LEASE
 end
 
--- The sessions of the engines that renew them.
+-- The sessions that are renewed: the store is in use.
 local function living_sessions()
     local time = now()
     local from, to = '(' .. text(time), text(time + LONGEST_LEASE)
     return call('ZRANGEBYSCORE', P .. 'sessions', from, to)
+end
+
+-- The sessions of the living engines: not those of commands that only look.
+local function living_engines()
+    local found = {}
+    for _, session in ipairs(living_sessions()) do
+        if call('SISMEMBER', P .. 'onlookers', session) == 0 then found[#found + 1] = session end
+    end
+    return found
 end
 
 -- The leases of a session pass to whoever takes them.
@@ -96,6 +105,7 @@ local function end_session(session)
     call('ZREM', P .. 'sessions', session)
     call('HDEL', P .. 'engines', session)
     call('HDEL', P .. 'settings', session)
+    call('SREM', P .. 'onlookers', session)
 end
 
 -- Puts an ended deployment into the list of those whose end has a snapshot of this format, or
