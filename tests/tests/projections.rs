@@ -295,7 +295,8 @@ async fn a_parked_wait_reads_its_journal_once() -> Result<()> {
     ensure!(state.status() == Status::Succeeded, "{:?}", state.cause);
     // One before the plan, one before the first run, and one after each wait. The end needs none.
     let reads = journal.from_start_at_end.load(Ordering::SeqCst);
-    assert_eq!(reads, WAITS + 2);
+    // One more is of the forecast of soaks, unless the deployment ended before its turn.
+    ensure!((WAITS + 2..=WAITS + 3).contains(&reads), "{reads} reads");
     cluster.shutdown().await;
     Ok(())
 }
