@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use hotswap_plugins::discovery::InstanceHealth;
 use hotswap_tests::kube_objects::{Endpoint, PODS, SERVICE, SLICES, discovery_rules, pod, slice};
 use hotswap_tests::{
@@ -15,6 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
+use crate::contents::forget_everything;
 use crate::source_feed::SourceFeed;
 
 /// Time limit of each wait. Generous, because the machine may be busy.
@@ -38,6 +41,8 @@ pub enum FoundIn {
     /// The test writes the catalogue, as programs do that keep services of other machines there.
     ConsulCatalogue,
     Etcd,
+    /// The test writes the keys, without leases, as programs do that know the nodes otherwise.
+    EtcdKeys,
     /// etcd 3.5.
     Etcd35,
     /// The test registers pods, as Kubernetes' controllers do.
@@ -75,7 +80,12 @@ impl Found {
                 let server = RegistryServer::start(kind).await?;
                 Self::self_registering(server, ("etcd", "endpoints"), nodes, "", folder).await?
             }
-            FoundIn::ConsulCatalogue => Self::consul_catalogue(folder).await?,
+            FoundIn::ConsulCatalogue => {
+                Self::written(RegistryKind::Consul, ("consul", "agents"), folder).await?
+            }
+            FoundIn::EtcdKeys => {
+                Self::written(RegistryKind::Etcd, ("etcd", "endpoints"), folder).await?
+            }
             FoundIn::Kubernetes => Self::kubernetes(folder).await?,
             FoundIn::Dns => Self::dns(folder).await?,
         };
@@ -119,9 +129,14 @@ impl Found {
         })
     }
 
-    async fn consul_catalogue(folder: TempDir) -> Result<Self> {
-        let server = RegistryServer::start(RegistryKind::Consul).await?;
-        let table = source(&server, ("consul", "agents"), "");
+    /// A registry into which the test writes the nodes.
+    async fn written(
+        kind: RegistryKind,
+        (backend, servers): (&str, &str),
+        folder: TempDir,
+    ) -> Result<Self> {
+        let server = RegistryServer::start(kind).await?;
+        let table = source(&server, (backend, servers), "");
         let started = Installation::start_discovered(ENVIRONMENT, LOOPBACK, POLICY, &table);
         Ok(Self {
             installation: started.await?,
@@ -200,7 +215,7 @@ impl Found {
         }
     }
 
-    /// Writes the nodes of the test into the zone, or into Consul's catalogue.
+    /// Writes the nodes of the test into the zone, into Consul's catalogue, or into etcd.
     pub async fn publish_nodes(&mut self) -> Result<()> {
         let ip = self.ip;
         match &mut self.server {
@@ -209,6 +224,19 @@ impl Found {
                     format!("_{SERVICE}._tcp SRV 0 1 {control} {id}\n{id} A {ip}\n")
                 });
                 server.publish(records.collect()).await
+            }
+            DiscoveryServer::Registry(etcd) if etcd.kind() == RegistryKind::Etcd => {
+                for (id, (control, data)) in &self.registered {
+                    let ports = json!({ "control": control, "data": data });
+                    let instance = json!({ "address": ip, "ports": ports });
+                    let entry = json!({
+                        "key": BASE64_STANDARD.encode(format!("/hotswap/{SERVICE}/{id}")),
+                        "value": BASE64_STANDARD.encode(instance.to_string()),
+                    });
+                    let path = "/v3/kv/put";
+                    etcd.request("POST", path, &entry.to_string()).await?;
+                }
+                Ok(())
             }
             DiscoveryServer::Registry(consul) => {
                 for (id, (control, data)) in &self.registered {
@@ -233,8 +261,13 @@ impl Found {
 
     /// Removes the nodes of the test from there, all at once.
     pub async fn withdraw_nodes(&mut self) -> Result<()> {
+        let is_etcd = matches!(
+            &self.server,
+            DiscoveryServer::Registry(server) if server.kind() == RegistryKind::Etcd
+        );
         match &mut self.server {
             DiscoveryServer::Dns(server) => server.publish(String::new()).await,
+            server @ DiscoveryServer::Registry(_) if is_etcd => forget_everything(server).await,
             DiscoveryServer::Registry(consul) => {
                 let ids = self.registered.keys();
                 let removed = ids.map(|id| {

@@ -196,6 +196,12 @@ async fn a_rollout_goes_on_while_the_catalogue_of_consul_has_lost_all_nodes() ->
     a_rollout_does_not_need_the_nodes_to_be_listed(FoundIn::ConsulCatalogue).await
 }
 
+/// No node holds the keys, so none puts them back.
+#[tokio::test]
+async fn a_rollout_goes_on_while_etcd_has_lost_all_nodes() -> Result<()> {
+    a_rollout_does_not_need_the_nodes_to_be_listed(FoundIn::EtcdKeys).await
+}
+
 #[tokio::test]
 async fn the_health_that_consul_says_and_what_the_engine_sees_itself_are_both_shown() -> Result<()>
 {
