@@ -1,21 +1,22 @@
 //! A soak: the counters of the nodes are read until the window is over, and judged.
 
+mod readings;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
 use hotswap_core::{
-    BeforeSoak, Call, Check, ClientFaults, Clock, DeploymentId, DerivedChecks, Finding,
-    InconsistentReading, Judge, ModuleName, ModuleVersion, NodeError, NodeId, NodeReading,
-    QueryReading, RecordedBaseline, SoakPlan, SoakReadings, Verdict,
+    BeforeSoak, Call, ClientFaults, Clock, DeploymentId, DerivedChecks, Finding,
+    InconsistentReading, Judge, ModuleName, ModuleVersion, NodeReading, RecordedBaseline, SoakPlan,
+    SoakReadings, Verdict,
 };
 use hotswap_fleet::Fleet;
 
-use super::error::{Error, describe};
+pub(super) use self::readings::initial_readings;
+use self::readings::{Answers, ask, needs_readings};
+use super::error::describe;
 use super::fresh_baseline::RestartedBaseline;
 use super::node_operations::local_fault;
 use super::probed_soak::ProbedSoak;
@@ -27,8 +28,6 @@ use crate::live_soaks::LiveSoak;
 use crate::metric_providers::MetricProviders;
 use crate::retries::Retries;
 
-/// Nodes that one soak reads at the same time. Reading is cheap, and many soaks read.
-const CONCURRENT_READS: usize = 32;
 /// Readings of each node in one soak. The judge looks after each of them.
 const READINGS: u32 = 40;
 /// Reading more often than this shows nothing new.
@@ -49,14 +48,6 @@ pub(super) struct Sources<'a> {
     pub(super) clock: &'a Arc<dyn Clock>,
     /// Where faults of this machine are shown while the soak goes on.
     pub(super) retries: &'a Retries,
-}
-
-/// What one reading of all nodes has found.
-struct Answers {
-    readings: Vec<NodeReading>,
-    queries: Vec<QueryReading>,
-    /// Why this machine could not ask some of the nodes.
-    local_fault: Option<String>,
 }
 
 /// A soak that is under way.
@@ -366,104 +357,9 @@ fn describe_inconsistent((count, last): &(u64, Option<InconsistentReading>)) -> 
     Some(format!("{readings} thrown away: of {node}, {reason}"))
 }
 
-/// The counters of the nodes at the beginning of a soak. Empty for any other call, and for a
-/// soak that judges nothing.
-///
-/// # Errors
-/// [`Error::Nodes`] if this machine cannot ask all of them.
-pub(super) async fn initial_readings(
-    fleet: &dyn Fleet,
-    module: &ModuleName,
-    call: &Call,
-) -> Result<Vec<NodeReading>, Error> {
-    match call {
-        Call::Soak {
-            canary,
-            baseline,
-            checks,
-            window,
-        } if needs_readings(checks, Duration::from_millis(*window)) => {
-            let nodes: BTreeSet<_> = canary.iter().chain(baseline).collect();
-            let (mut readings, fault) = read(fleet, module, nodes.into_iter()).await;
-            if let Some(reason) = fault {
-                return Err(local_fault(reason));
-            }
-            keep_judged(&mut readings, checks);
-            Ok(readings)
-        }
-        _ => Ok(Vec::new()),
-    }
-}
-
-/// Drops the metrics of the module's own that no check judges: the journal keeps these readings.
-fn keep_judged(readings: &mut [NodeReading], checks: &[Check]) {
-    let is_judged = |name: &str| {
-        let mut names = checks.iter();
-        names.any(|check| Judge::module_metric_of(&check.metric) == Some(name))
-    };
-    for held in readings
-        .iter_mut()
-        .flat_map(|reading| &mut reading.versions)
-    {
-        held.module_metrics.retain(|metric| is_judged(&metric.name));
-    }
-}
-
-fn needs_readings(checks: &[Check], window: Duration) -> bool {
-    !checks.is_empty() && !window.is_zero()
-}
-
 /// The time between two readings.
 fn interval(window: Duration) -> Duration {
     (window / READINGS)
         .max(MIN_INTERVAL)
         .min(window / MIN_READINGS)
-}
-
-/// Reads the nodes, and asks providers at the same time. The judge waits for the slower of both: a
-/// provider has a time-out.
-async fn ask(
-    sources: &Sources<'_>,
-    module: &ModuleName,
-    soak: &SoakReadings,
-    queried: Option<&QueriedSoak>,
-) -> Answers {
-    let asked = async {
-        match queried {
-            Some(queried) => queried.ask(sources.providers, sources.clock.as_ref()).await,
-            None => Vec::new(),
-        }
-    };
-    let read = read(sources.fleet, module, soak.nodes());
-    let ((readings, local_fault), queries) = tokio::join!(read, asked);
-    Answers {
-        readings,
-        queries,
-        local_fault,
-    }
-}
-
-/// Leaves out nodes that do not answer: too few readings make a check inconclusive. Also returns why
-/// this machine could not ask some of them.
-async fn read<'a>(
-    fleet: &dyn Fleet,
-    module: &ModuleName,
-    nodes: impl ExactSizeIterator<Item = &'a NodeId>,
-) -> (Vec<NodeReading>, Option<String>) {
-    let count = nodes.len();
-    let mut reads = Vec::with_capacity(count);
-    for node in nodes {
-        reads.push(fleet.read(node, module));
-    }
-    let mut answers = stream::iter(reads).buffer_unordered(CONCURRENT_READS);
-    let mut readings = Vec::with_capacity(count);
-    let mut local_fault = None;
-    while let Some(answer) = answers.next().await {
-        match answer {
-            Ok(reading) => readings.push(reading),
-            Err(NodeError::Local(reason)) => local_fault = Some(reason),
-            Err(_) => {}
-        }
-    }
-    (readings, local_fault)
 }

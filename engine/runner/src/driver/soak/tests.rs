@@ -1,3 +1,6 @@
+use hotswap_core::Check;
+
+use super::super::error::Error;
 use super::super::fixture::{self, ListedFleet, TestClock};
 use super::super::members::Members;
 use super::*;
