@@ -24,8 +24,7 @@ pub async fn run(args: &Apply, context: &Context) -> Result<Exit> {
     }
     let mut changed = Vec::new();
     for change in planned {
-        // Sent also where nothing seems to differ: the engine that was asked may not have heard yet of
-        // a change through another one.
+        // Sent even if nothing seems to differ: the policy that was read may be out of date.
         let is_changed = match args.dry_run {
             true => change.is_needed(),
             false => change.carry_out(args.reason.as_deref(), context).await?,

@@ -41,7 +41,7 @@ mod weak_soaks;
 
 pub use diff::RequestDiff;
 pub use error::{Error, Success};
-pub(crate) use forecast::Forecasts;
+pub(crate) use forecast::SoakForecaster;
 pub use new_deployment::{NewDeployment, NewRetry, NewRollback, NewUndo, UndoTarget};
 pub use preview::{Preview, PreviewedNode};
 pub use previewed_steps::PreviewedStep;

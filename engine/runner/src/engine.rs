@@ -231,7 +231,7 @@ impl Engine {
             retries: Arc::clone(&retries),
             live_soaks: Arc::clone(&live_soaks),
             soak_warnings: Arc::clone(&soak_warnings),
-            forecasts: Arc::default(),
+            forecast_queue: Arc::default(),
             metric_providers: config.metric_providers.clone(),
             repairs: Arc::clone(&repairs),
             told: Arc::clone(&told),

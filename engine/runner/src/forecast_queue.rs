@@ -8,7 +8,7 @@ use hotswap_core::DeploymentId;
 
 /// Forecasts at the same time. Each needs a processor, and thousands of deployments may begin at
 /// once.
-const FORECASTERS: usize = 4;
+const WORKERS: usize = 4;
 
 /// The deployments whose soaks are still to be forecast, the oldest first. A forecast takes seconds,
 /// so thousands may wait here: it keeps no more of each than what finds it in the journal.
@@ -17,29 +17,29 @@ pub(crate) struct ForecastQueue(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: VecDeque<Waiting>,
-    forecasters: usize,
+    queued: VecDeque<QueuedForecast>,
+    workers: usize,
 }
 
 /// A deployment whose soaks are to be forecast.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Waiting {
+pub(crate) struct QueuedForecast {
     pub(crate) deployment: DeploymentId,
     /// The trace that the forecast belongs to.
     pub(crate) trace: Option<TraceContext>,
 }
 
 impl ForecastQueue {
-    /// Adds a deployment. Returns a new forecaster for the queue where it has too few: run it.
+    /// Adds a deployment. Returns a new worker for the queue if it has too few: run it.
     #[must_use]
-    pub(crate) fn push(self: &Arc<Self>, waiting: Waiting) -> Option<Forecaster> {
+    pub(crate) fn push(self: &Arc<Self>, queued: QueuedForecast) -> Option<ForecastWorker> {
         let mut state = self.lock();
-        state.waiting.push_back(waiting);
-        if state.forecasters >= FORECASTERS {
+        state.queued.push_back(queued);
+        if state.workers >= WORKERS {
             return None;
         }
-        state.forecasters += 1;
-        Some(Forecaster {
+        state.workers += 1;
+        Some(ForecastWorker {
             queue: Arc::clone(self),
             is_at_work: true,
         })
@@ -50,31 +50,30 @@ impl ForecastQueue {
     }
 }
 
-/// One of those who take deployments from the queue. When it is dropped, also by a panic, it makes
-/// room for another.
+/// Takes deployments from the queue. When it is dropped, also by a panic, it makes room for another.
 #[derive(Debug)]
-pub(crate) struct Forecaster {
+pub(crate) struct ForecastWorker {
     queue: Arc<ForecastQueue>,
     is_at_work: bool,
 }
 
-impl Forecaster {
-    /// Takes the oldest deployment. Where there is none, the work of this forecaster is done.
-    pub(crate) fn next(&mut self) -> Option<Waiting> {
+impl ForecastWorker {
+    /// Takes the oldest deployment. If there is none, this worker is done.
+    pub(crate) fn next(&mut self) -> Option<QueuedForecast> {
         let mut state = self.queue.lock();
-        let next = state.waiting.pop_front();
-        // Under the same lock: who adds one now must see that nobody would take it.
+        let next = state.queued.pop_front();
+        // Under the same lock, so that the next `push` returns a worker.
         if next.is_none() && std::mem::take(&mut self.is_at_work) {
-            state.forecasters -= 1;
+            state.workers -= 1;
         }
         next
     }
 }
 
-impl Drop for Forecaster {
+impl Drop for ForecastWorker {
     fn drop(&mut self) {
         if self.is_at_work {
-            self.queue.lock().forecasters -= 1;
+            self.queue.lock().workers -= 1;
         }
     }
 }
@@ -83,37 +82,35 @@ impl Drop for Forecaster {
 mod tests {
     use super::*;
 
-    fn waiting() -> Waiting {
-        Waiting {
+    fn queued() -> QueuedForecast {
+        QueuedForecast {
             deployment: DeploymentId::generate(),
             trace: None,
         }
     }
 
     #[test]
-    fn a_few_forecasters_take_all_in_order() {
+    fn a_few_workers_take_all_in_order() {
         let queue = Arc::<ForecastQueue>::default();
-        let all: Vec<_> = (0..10).map(|_| waiting()).collect();
-        let mut forecasters: Vec<_> = all.iter().filter_map(|one| queue.push(*one)).collect();
-        assert_eq!(forecasters.len(), FORECASTERS);
+        let all: Vec<_> = (0..10).map(|_| queued()).collect();
+        let mut workers: Vec<_> = all.iter().filter_map(|one| queue.push(*one)).collect();
+        assert_eq!(workers.len(), WORKERS);
         for one in &all {
-            assert_eq!(forecasters[0].next(), Some(*one));
+            assert_eq!(workers[0].next(), Some(*one));
         }
-        for forecaster in &mut forecasters {
-            assert_eq!(forecaster.next(), None);
+        for worker in &mut workers {
+            assert_eq!(worker.next(), None);
         }
-        drop(forecasters);
-        assert!(queue.push(waiting()).is_some(), "nobody is left");
+        drop(workers);
+        assert!(queue.push(queued()).is_some(), "the workers are done");
     }
 
     #[test]
-    fn a_forecaster_that_panics_makes_room() {
+    fn a_worker_that_panics_makes_room() {
         let queue = Arc::<ForecastQueue>::default();
-        let forecasters: Vec<_> = (0..FORECASTERS)
-            .filter_map(|_| queue.push(waiting()))
-            .collect();
-        assert!(queue.push(waiting()).is_none());
-        drop(forecasters);
-        assert!(queue.push(waiting()).is_some());
+        let workers: Vec<_> = (0..WORKERS).filter_map(|_| queue.push(queued())).collect();
+        assert!(queue.push(queued()).is_none());
+        drop(workers);
+        assert!(queue.push(queued()).is_some());
     }
 }

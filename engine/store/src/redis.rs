@@ -16,7 +16,7 @@
 //! | `succeeded:…`, `snapped:…`, `requests` | successes, deployments by the format of their last snapshot, idempotency keys |
 //! | `environment_events`, `positions…`, `deciding` | the events of environments, their order, and those that are kept |
 //! | `environment:NAME`, `environments`, `modules:NAME`, `retired:NAME`, `retirements:…`, `cordons`, `arrivals`, `policies` | what is known of an environment |
-//! | `sessions`, `engines`, `settings`, `own:SESSION`, `onlookers` | the engines, when their sessions end, their settings, what they drive; the sessions that are of no engine |
+//! | `sessions`, `engines`, `settings`, `own:SESSION`, `observers` | the engines, when their sessions end, their settings, what they drive; the sessions that are of no engine |
 //! | `module:NAME`, `modules`, `strategies`, `nodes` | the catalogue |
 //! | `blob:DIGEST`, `blobs` | artifacts, in chunks |
 //!

@@ -22,9 +22,9 @@ const DRIVER_LIMIT: f64 = 150.0;
 const RESERVE_LIMIT: f64 = 50.0;
 /// Of one processor, in percent.
 const CPU_LIMIT: f64 = 10.0;
-/// Of the last of all 10,000 after their engine was killed, in seconds: the next engine drives each
-/// within 5 s of its death where there are few, and begins all of these meanwhile.
-const TAKE_OVER_LIMIT: f64 = 60.0;
+/// Until the last of the 10,000 is driven again after their engine was killed, in seconds: 5 s until
+/// the next engine takes the first ones, and as long again for the others.
+const TAKE_OVER_LIMIT: f64 = 10.0;
 
 /// Deployments that sleep: one engine drives them all, the others know of them, and take them over
 /// when it is killed.

@@ -76,7 +76,7 @@ async fn check(config: RedisConfig) -> Result<Report> {
         durability: RequiredDurability::Anything,
         engine: format!("store-check-{}", std::process::id()),
         // The engines at work notice nothing of it.
-        only_looks: true,
+        is_observer: true,
         ..config
     };
     let store = Redis::open(&config).await?;

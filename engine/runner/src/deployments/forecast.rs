@@ -17,8 +17,8 @@ const MAX_STEPS: usize = 1000;
 /// Events of a journal that are read at once to find the plan, which is one of the first.
 const PAGE: usize = 64;
 
-/// Forecasts the soaks of deployments under way.
-pub(crate) struct Forecasts {
+/// SoakForecaster the soaks of deployments under way.
+pub(crate) struct SoakForecaster {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) strategies: Strategies,
     pub(crate) fleet: Arc<dyn Fleet>,
@@ -26,7 +26,7 @@ pub(crate) struct Forecasts {
     pub(crate) warnings: Arc<SoakWarnings>,
 }
 
-impl Forecasts {
+impl SoakForecaster {
     /// Rehearses a planned rollout, and counts the requests of its nodes for a moment. Logs and
     /// records a warning for each soak that cannot decide at this traffic, unless the deployment
     /// ends before. None where the rehearsal is not possible. Cancel safe.

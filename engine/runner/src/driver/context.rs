@@ -13,8 +13,8 @@ use super::timer_registry::TimerRegistry;
 use crate::background_tasks::BackgroundTasks;
 use crate::cordoned_nodes::CordonedNodes;
 use crate::damaged_deployments::DamagedDeployments;
-use crate::deployments::Forecasts;
-use crate::forecast_queue::{ForecastQueue, Waiting};
+use crate::deployments::SoakForecaster;
+use crate::forecast_queue::{ForecastQueue, QueuedForecast};
 use crate::limits::Limits;
 use crate::live_soaks::LiveSoaks;
 use crate::metric_providers::MetricProviders;
@@ -35,8 +35,8 @@ pub(crate) struct DriverContext {
     pub(crate) live_soaks: Arc<LiveSoaks>,
     /// Warnings of soaks that cannot decide.
     pub(crate) soak_warnings: Arc<SoakWarnings>,
-    /// The deployments in which such soaks are still to be looked for.
-    pub(crate) forecasts: Arc<ForecastQueue>,
+    /// The deployments whose soaks are still to be forecast.
+    pub(crate) forecast_queue: Arc<ForecastQueue>,
     /// The servers that soaks may ask for metrics.
     pub(crate) metric_providers: MetricProviders,
     /// The nodes that are repaired outside of deployments.
@@ -71,14 +71,14 @@ impl DriverContext {
     pub(crate) fn forecast_soaks(&self, deployment: DeploymentId) {
         // Before the deployment can end.
         self.soak_warnings.begin(deployment);
-        let waiting = Waiting {
+        let queued = QueuedForecast {
             deployment,
             trace: trace::current(),
         };
-        let Some(mut forecaster) = self.forecasts.push(waiting) else {
+        let Some(mut worker) = self.forecast_queue.push(queued) else {
             return;
         };
-        let forecasts = Forecasts {
+        let forecaster = SoakForecaster {
             journal: Arc::clone(&self.journal),
             strategies: self.strategies.clone(),
             fleet: Arc::clone(&self.fleet),
@@ -86,9 +86,9 @@ impl DriverContext {
             warnings: Arc::clone(&self.soak_warnings),
         };
         self.tasks.spawn(async move {
-            while let Some(Waiting { deployment, trace }) = forecaster.next() {
+            while let Some(QueuedForecast { deployment, trace }) = worker.next() {
                 // Its lines of the log belong to the trace of the deployment.
-                trace::within(trace, forecasts.forecast(deployment)).await;
+                trace::within(trace, forecaster.forecast(deployment)).await;
             }
         });
     }

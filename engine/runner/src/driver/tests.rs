@@ -106,7 +106,7 @@ impl Fixture {
             retries: Arc::default(),
             live_soaks: Arc::default(),
             soak_warnings: Arc::default(),
-            forecasts: Arc::default(),
+            forecast_queue: Arc::default(),
             metric_providers: Default::default(),
             repairs: Arc::default(),
             told: Arc::new(ToldVersions::new(Arc::clone(&cordoned))),

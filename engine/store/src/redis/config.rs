@@ -50,7 +50,7 @@ pub struct RedisConfig {
     pub engine: String,
     /// Whether this is no engine, but a command that only looks: it gets no share of the environments,
     /// and is in no list of engines. While it lives, the store is in use all the same.
-    pub only_looks: bool,
+    pub is_observer: bool,
     /// What should be the same for all engines: names of settings with their values as text. Engines
     /// that have different ones are named. `None`: this one tells no settings, and compares none.
     pub settings: Option<BTreeMap<String, String>>,
@@ -100,7 +100,7 @@ impl RedisConfig {
             patience: Duration::from_secs(5),
             lease_ttl: Duration::from_secs(3),
             engine: format!("engine-{}", std::process::id()),
-            only_looks: false,
+            is_observer: false,
             settings: None,
             witness_file: None,
         }

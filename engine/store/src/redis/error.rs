@@ -276,6 +276,7 @@ mod tests {
             assert_ne!(advice(code), advice("?"), "{code}");
         }
     }
+
     #[test]
     fn an_engine_that_starts_waits_for_what_can_pass() {
         let refused = |text: &str| {

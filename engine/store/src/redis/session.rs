@@ -35,7 +35,7 @@ pub(super) struct EngineSession {
     ttl: Duration,
     engine: String,
     /// It takes no work.
-    only_looks: bool,
+    is_observer: bool,
     /// What should be the same for all engines.
     settings: Option<Settings>,
     state: Mutex<State>,
@@ -77,7 +77,7 @@ impl EngineSession {
             commands,
             ttl: config.lease_ttl,
             engine: config.engine.clone(),
-            only_looks: config.only_looks,
+            is_observer: config.is_observer,
             settings: config.settings.clone(),
             state: Mutex::new(State {
                 id: random_word().into(),
@@ -210,7 +210,7 @@ impl EngineSession {
             .number(u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX))
             .text(&self.engine)
             .text(settings)
-            .flag(self.only_looks);
+            .flag(self.is_observer);
         let sent = commands.touch(&script::SESSION, args).await;
         self.lock().refusal = match &sent {
             Err(Error::Refused { advice, .. }) => Some(*advice),

@@ -210,7 +210,7 @@ async fn an_environment_in_which_an_engine_drives_nothing_passes_to_any_other() 
 }
 
 #[tokio::test]
-async fn a_command_that_only_looks_changes_nothing_of_what_engines_share() {
+async fn a_command_that_observes_changes_nothing_of_what_engines_share() {
     for kind in KINDS {
         let server = RedisServer::start(kind).unwrap();
         let one = open_for_long(&server, "one").await;
@@ -222,7 +222,7 @@ async fn a_command_that_only_looks_changes_nothing_of_what_engines_share() {
             leases.push((environment, fence));
         }
         let config = RedisConfig {
-            only_looks: true,
+            is_observer: true,
             lease_ttl: Duration::from_secs(30),
             ..config(&server, "check")
         };
@@ -240,7 +240,7 @@ async fn a_command_that_only_looks_changes_nothing_of_what_engines_share() {
         assert!(refused.is_err_and(|error| error.to_string().contains("in use by check")));
         check.close().await;
         one.standstill().await.unwrap();
-        let marks = server.command(&["KEYS", "*onlookers"]).unwrap();
+        let marks = server.command(&["KEYS", "*observers"]).unwrap();
         assert_eq!(marks, "*0\r\n");
         one.close().await;
     }

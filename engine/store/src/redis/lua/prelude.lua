@@ -83,11 +83,11 @@ local function living_sessions()
     return call('ZRANGEBYSCORE', P .. 'sessions', from, to)
 end
 
--- The sessions of the living engines: not those of commands that only look.
+-- The sessions of the living engines: not those of observers.
 local function living_engines()
     local found = {}
     for _, session in ipairs(living_sessions()) do
-        if call('SISMEMBER', P .. 'onlookers', session) == 0 then found[#found + 1] = session end
+        if call('SISMEMBER', P .. 'observers', session) == 0 then found[#found + 1] = session end
     end
     return found
 end
@@ -105,7 +105,7 @@ local function end_session(session)
     call('ZREM', P .. 'sessions', session)
     call('HDEL', P .. 'engines', session)
     call('HDEL', P .. 'settings', session)
-    call('SREM', P .. 'onlookers', session)
+    call('SREM', P .. 'observers', session)
 end
 
 -- Puts an ended deployment into the list of those whose end has a snapshot of this format, or

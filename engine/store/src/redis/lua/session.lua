@@ -1,5 +1,5 @@
 -- ARGV: is a retry, what to do, session, time to live in milliseconds, name of the engine, its
--- settings as JSON or '', whether it only looks.
+-- settings as JSON or '', whether it is an observer: a command that takes no work.
 -- Begins a session, renews it, or ends it.
 local session, key = ARGV[3], P .. 'sessions'
 if ARGV[2] == 'end' then
@@ -11,7 +11,7 @@ call('ZADD', key, now() + tonumber(ARGV[4]), session)
 if ARGV[2] == 'begin' then
     call('HSET', P .. 'engines', session, ARGV[5])
     if ARGV[6] ~= '' then call('HSET', P .. 'settings', session, ARGV[6]) end
-    if ARGV[7] == '1' then call('SADD', P .. 'onlookers', session) end
+    if ARGV[7] == '1' then call('SADD', P .. 'observers', session) end
     -- By this, an export knows that nobody has used the store meanwhile.
     call('HINCRBY', META, 'begun', 1)
 end
