@@ -1,13 +1,18 @@
 //! Draws the interval of a condition against its limit.
 
-use hotswap_core::{Condition, ConditionKind};
+use hotswap_core::{Condition, ConditionKind, Finding, Judge};
 
 /// The columns of a bar.
 const WIDTH: usize = 32;
 
-/// `···──●────┃··· 1.1 to 3.2, limit 1.5`: the interval that the test leaves possible, the estimate
-/// and the limit. `None` if nothing was measured.
-pub fn draw(condition: &Condition) -> Option<String> {
+/// `···──●────┃··· 1.1 to 3.2 times, limit 1.5` for each condition of a finding: the interval that the
+/// test leaves possible, the estimate and the limit. Leaves out those of which nothing was measured.
+pub fn draw_all(finding: &Finding) -> impl Iterator<Item = String> {
+    let conditions = finding.conditions.iter();
+    conditions.filter_map(|condition| draw(&finding.check.metric, condition))
+}
+
+fn draw(metric: &str, condition: &Condition) -> Option<String> {
     let estimate = condition.estimate?;
     // Ratios are drawn by their logarithm, so that half and twice are equally far from 1.
     let scale = |value: f64| match condition.kind {
@@ -39,9 +44,9 @@ pub fn draw(condition: &Condition) -> Option<String> {
     bar[column(estimate)] = '●';
     bar[column(condition.limit)] = '┃';
     let bar: String = bar.into_iter().collect();
-    let unit = match condition.kind {
-        ConditionKind::Max => "",
-        ConditionKind::Increase => " times",
+    let (unit, figure): (_, &dyn Fn(f64) -> String) = match condition.kind {
+        ConditionKind::Max => ("", &|value| Judge::describe(metric, value)),
+        ConditionKind::Increase => (" times", &ratio),
     };
     let range = match (condition.low, condition.high) {
         (Some(low), Some(high)) => format!("{} to {}{unit}", figure(low), figure(high)),
@@ -53,7 +58,7 @@ pub fn draw(condition: &Condition) -> Option<String> {
 }
 
 /// Three significant digits.
-fn figure(value: f64) -> String {
+fn ratio(value: f64) -> String {
     let magnitude = value.abs().max(1e-9).log10().floor();
     let places = (2.0 - magnitude).clamp(0.0, 9.0) as usize;
     let text = format!("{value:.places$}");
@@ -89,12 +94,12 @@ mod tests {
     fn the_interval_is_drawn_against_the_limit() {
         let both = condition(ConditionKind::Increase, Some(1.0), Some(4.0));
         assert_eq!(
-            draw(&both).unwrap(),
+            draw("error-rate", &both).unwrap(),
             "··────────┃─────●─────────────·· 1 to 4 times, limit 1.5"
         );
         let open = condition(ConditionKind::Max, Some(1.75), None);
-        let text = draw(&open).unwrap();
-        assert!(text.ends_with(" at least 1.75, limit 1.5"), "{text}");
+        let text = draw("latency-p95", &open).unwrap();
+        assert!(text.ends_with(" at least 1.75 ms, limit 1.5 ms"), "{text}");
         let bar: Vec<char> = text.chars().take(WIDTH).collect();
         let limit = bar.iter().position(|&sign| sign == '┃').unwrap();
         let first = bar.iter().position(|&sign| sign == '─').unwrap();
@@ -102,9 +107,16 @@ mod tests {
             limit < first,
             "a limit that is exceeded lies before the interval: {text}"
         );
+        let mut memory = condition(ConditionKind::Max, Some(888_193.0), Some(1_566_742.0));
+        (memory.estimate, memory.limit) = (Some(1.2e6), 18_546_688.0);
+        let text = draw("memory", &memory).unwrap();
+        assert!(
+            text.ends_with(" 867 KiB to 1.49 MiB, limit 17.7 MiB"),
+            "{text}"
+        );
         let none = condition(ConditionKind::Increase, None, None);
         assert!(
-            draw(&none)
+            draw("error-rate", &none)
                 .unwrap()
                 .ends_with("about 2 times, not known yet, limit 1.5")
         );
@@ -114,6 +126,6 @@ mod tests {
     fn nothing_is_drawn_of_nothing() {
         let mut none = condition(ConditionKind::Max, None, None);
         none.estimate = None;
-        assert_eq!(draw(&none), None);
+        assert_eq!(draw("error-rate", &none), None);
     }
 }

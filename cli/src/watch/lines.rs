@@ -167,8 +167,7 @@ fn describe_answer(call: &Call, answer: &Answer) -> Vec<String> {
         }
         Answer::Verdict(Verdict { findings, .. }) => {
             let lines = findings.iter().flat_map(|finding| {
-                let bars = finding.conditions.iter().filter_map(interval_bar::draw);
-                let bars = bars.map(|bar| format!("  {bar}"));
+                let bars = interval_bar::draw_all(finding).map(|bar| format!("  {bar}"));
                 std::iter::once(format::finding(finding)).chain(bars)
             });
             lines.collect()

@@ -253,6 +253,15 @@ impl Judge {
         metric::query(metric)
     }
 
+    /// A value of a metric with its unit, for people: `1.49 MiB`, `0.14 %`. A plain number if the
+    /// metric is not known here.
+    pub fn describe(metric: &str, value: f64) -> String {
+        match Metric::parse(metric) {
+            Ok(metric) => metric.format(value),
+            Err(_) => format::number(value),
+        }
+    }
+
     /// Adds one reading of the soak: what its nodes did since the last one.
     pub fn observe(&mut self, intervals: &[NodeInterval]) {
         let longest = intervals.iter().map(|interval| interval.elapsed).max();

@@ -36,7 +36,7 @@ fn checks(title: &str, findings: &[Finding], columns: usize, palette: &Palette) 
     for finding in findings {
         let text = format::sanitize(&format::finding(finding));
         lines.extend(wrap(&format!("  {text}"), columns, "    "));
-        for bar in finding.conditions.iter().filter_map(interval_bar::draw) {
+        for bar in interval_bar::draw_all(finding) {
             lines.extend(wrap(&format!("    {bar}"), columns, "    "));
         }
     }
