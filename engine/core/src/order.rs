@@ -12,6 +12,11 @@ use crate::{DeploymentId, Environment, ModuleName, ModuleVersion};
 #[serde(transparent)]
 pub struct Fence(pub u64);
 
+impl Fence {
+    /// The highest fence that a node can have seen. Every JSON parser reads it exactly.
+    pub const MAX: Self = Self(1 << 53);
+}
+
 /// An order to one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {

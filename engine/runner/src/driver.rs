@@ -55,7 +55,7 @@ use futures_util::FutureExt;
 use hotswap_common::Backoff;
 use hotswap_common::trace;
 use hotswap_core::{Append, DeploymentId, Fence, ReplayState, Step, Timestamp};
-use hotswap_store::AppendError;
+use hotswap_store::{AppendError, LeaseError};
 use tokio::sync::Notify;
 
 use attempt_trace::{AttemptTrace, NewestTrace};
@@ -95,7 +95,14 @@ pub(crate) async fn drive(
     loop {
         let attempt = drive_once(&context, deployment, (&wake, &timers), &kept, &mut backoff);
         match AssertUnwindSafe(attempt).catch_unwind().await {
-            Ok(Ok(())) => {
+            Ok(Ok(Driven::NewLease)) => continue,
+            // Not at once: it may be that engines of two stores order the same nodes.
+            Ok(Ok(Driven::FenceRaised)) => {
+                reset_after_progress(&context, deployment, &mut backoff);
+            }
+            // Where the store does not know it, it was deleted after its end. What is open in the
+            // store gets another driver.
+            Ok(Ok(Driven::Ended) | Err(Error::Lease(LeaseError::Unknown(_)))) => {
                 context.retries.clear(deployment);
                 context.soak_warnings.end(deployment);
                 context.damaged.remove(deployment);
@@ -166,13 +173,23 @@ fn reset_after_progress(context: &DriverContext, deployment: DeploymentId, backo
     }
 }
 
+/// How an attempt to drive a deployment ended.
+enum Driven {
+    /// The deployment has ended.
+    Ended,
+    /// The next attempt, with a later lease: another deployment has changed the nodes.
+    NewLease,
+    /// The next attempt, with a lease above the fence of a node.
+    FenceRaised,
+}
+
 async fn drive_once(
     context: &DriverContext,
     deployment: DeploymentId,
     (wake, timers): (&Arc<Notify>, &Arc<Timers>),
     kept: &(HeldLease, NewestTrace),
     backoff: &mut Backoff,
-) -> Result<(), Error> {
+) -> Result<Driven, Error> {
     let lease = context.journal.acquire_lease(deployment).await?;
     kept.0.acquired(lease.previous.is_some());
     let driver = Driver {
@@ -198,17 +215,8 @@ async fn drive_once(
             outcome => outcome,
         };
         match outcome {
-            Ok(StepOutcome::Ended) => return Ok(()),
-            Ok(StepOutcome::NewLease) => {
-                return Box::pin(drive_once(
-                    context,
-                    deployment,
-                    (wake, timers),
-                    kept,
-                    backoff,
-                ))
-                .await;
-            }
+            Ok(StepOutcome::Ended) => return Ok(Driven::Ended),
+            Ok(StepOutcome::NewLease) => return Ok(Driven::NewLease),
             // The next step reads the request from the journal, and decides anew.
             Ok(_) | Err(Error::Superseded) => {
                 context.retries.clear(deployment);
@@ -216,15 +224,7 @@ async fn drive_once(
             }
             Err(Error::StaleFence { seen, ours }) => {
                 Box::pin(driver.raise_fence(seen, ours)).await?;
-                // A new lease, above the node's fence.
-                return Box::pin(drive_once(
-                    context,
-                    deployment,
-                    (wake, timers),
-                    kept,
-                    backoff,
-                ))
-                .await;
+                return Ok(Driven::FenceRaised);
             }
             Err(error) => return Err(error),
         }

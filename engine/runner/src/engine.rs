@@ -107,14 +107,11 @@ pub struct Engine {
 /// Previews that are made at the same time. Each takes a second of compute at most.
 const PREVIEWS: usize = 2;
 
-/// The highest fence that a node can have seen. Every JSON parser reads it exactly.
-const MAX_FENCE: Fence = Fence(1 << 53);
-
 /// Why a fence was not taken over.
 #[derive(Debug, thiserror::Error)]
 pub enum FenceError {
     /// No engine can have handed it out.
-    #[error("no engine has handed out the fence {}; the highest possible is {}", .0.0, MAX_FENCE.0)]
+    #[error("no engine has handed out the fence {}; the highest possible is {}", .0.0, Fence::MAX.0)]
     Absurd(Fence),
     /// The store failed.
     #[error("the store failed")]
@@ -353,7 +350,7 @@ impl Engine {
     /// [`FenceError::Absurd`] if no engine can have handed it out; [`FenceError::Store`]
     /// where the store failed.
     pub async fn observe_fence(&self, fence: Fence) -> Result<(), FenceError> {
-        if fence > MAX_FENCE {
+        if fence > Fence::MAX {
             return Err(FenceError::Absurd(fence));
         }
         let epoch = self.journal.epoch();

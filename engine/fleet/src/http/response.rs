@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use hotswap_common::tls::{self, SettingNames};
-use hotswap_core::NodeError;
+use hotswap_core::{Fence, NodeError};
 use hotswap_protocol::Problem;
 use reqwest::StatusCode;
 use rustix::io::Errno;
@@ -39,8 +39,15 @@ impl Response {
         if self.status.is_success() {
             return Ok(());
         }
-        if let Some(highest) = self.highest_fence() {
-            return Err(NodeError::Fenced(highest));
+        match self.highest_fence() {
+            // It would be the end of all fences of the store.
+            Some(highest) if Fence(highest) > Fence::MAX => {
+                return Err(NodeError::Other(format!(
+                    "it has seen the fence {highest}, which no engine has handed out"
+                )));
+            }
+            Some(highest) => return Err(NodeError::Fenced(highest)),
+            None => {}
         }
         let detail = self.problem_detail();
         Err(match self.status {

@@ -17,8 +17,8 @@ pub(super) enum Error {
     /// Do not retry: another engine drives the deployment.
     #[error("another engine has acquired the lease")]
     LeaseLost,
-    /// Raise the store's fence and retry: a node has seen a higher fence than any that the store
-    /// has handed out.
+    /// Raise the store's fence and retry with a new lease: a node has seen a higher fence than any
+    /// that the store has handed out.
     #[error("the store's fences are older than a node's, which has seen {}", .seen.0)]
     StaleFence {
         /// The node's.

@@ -162,6 +162,8 @@ pub(super) struct ListedFleet {
     pub(super) silent_until: Option<(NodeId, u32)>,
     /// The highest fence that the nodes have seen.
     pub(super) seen_fence: u64,
+    /// How many of the next orders come after one of another engine, under a higher fence.
+    pub(super) fenced_by_others: AtomicI64,
     /// Whether this machine can open no connection.
     pub(super) has_local_fault: bool,
     /// How many of the next orders and readings this machine can open no connection for. The readings
@@ -182,6 +184,7 @@ impl ListedFleet {
             reason: None,
             silent_until: None,
             seen_fence: 0,
+            fenced_by_others: AtomicI64::new(0),
             has_local_fault: false,
             local_faults: None,
             asked: AtomicU32::new(0),
@@ -235,6 +238,9 @@ impl Fleet for ListedFleet {
         self.connect()?;
         if order.fence.0 < self.seen_fence {
             return Err(NodeError::Fenced(self.seen_fence));
+        }
+        if self.fenced_by_others.fetch_sub(1, Ordering::Relaxed) > 0 {
+            return Err(NodeError::Fenced(order.fence.0 + 1));
         }
         Ok(())
     }

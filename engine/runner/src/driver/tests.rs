@@ -261,6 +261,33 @@ async fn a_revert_goes_on_above_the_fences_that_the_nodes_have_seen() {
     assert_eq!(status, Status::RolledBack);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_driver_of_a_deployment_that_was_deleted_ends() {
+    let fixture = Fixture::start().await;
+    let (context, deleted) = (Arc::clone(&fixture.context), DeploymentId::generate());
+    drive(context, deleted, Arc::default()).await;
+    assert_eq!(fixture.context.retries.get(deleted), None);
+}
+
+/// As where an engine on a restored copy of the store orders the same nodes.
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_meets_higher_fences_again_and_again_rests_in_between() {
+    const TIMES: u32 = 3000;
+    let nodes = [fixture::node("a", None)];
+    let mut fleet = ListedFleet::new(&nodes);
+    fleet.fenced_by_others = i64::from(TIMES).into();
+    let mut events = changing(&nodes[0]);
+    events.push(EventBody::Reverting {
+        cause: Cause::new(CauseKind::Deadline, "not done in time"),
+    });
+    let began = tokio::time::Instant::now();
+    let mut fixture = Fixture::start_with(fleet, events).await;
+    (&mut fixture.driver).await.unwrap();
+    let status = fixture.head().await.lifecycle.status();
+    assert_eq!(status, Status::RolledBack);
+    assert!(began.elapsed() >= TIMES * MIN_DELAY);
+}
+
 /// What a journal holds of a deployment that changes node `a`.
 fn changing(node: &hotswap_core::Node) -> Vec<EventBody> {
     let request = Call::Promote {

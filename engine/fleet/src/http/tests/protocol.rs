@@ -1,7 +1,7 @@
 //! What the fleet sends, and what it makes of regular answers.
 
 use futures_util::future::join_all;
-use hotswap_core::{Action, Health, HttpProbe, NodeError};
+use hotswap_core::{Action, Fence, Health, HttpProbe, NodeError};
 use hotswap_protocol::{Heartbeat, NodeHealth};
 use serde_json::json;
 
@@ -369,4 +369,26 @@ async fn a_probe_of_a_stopped_node_is_unreachable() {
     let (fleet, _) = fleet(&[&unused_address().await]).await;
     let error = fleet.probe(&node("node-0"), &version(), &probe(100)).await;
     assert!(matches!(error, Err(NodeError::Unreachable(_))), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_fence_that_no_engine_can_have_handed_out_is_not_believed() {
+    for (seen, is_possible) in [
+        (Fence::MAX.0, true),
+        (Fence::MAX.0 + 1, false),
+        (u64::MAX, false),
+    ] {
+        let problem = json!({ "type": "urn:hotswap:problem:fenced", "highestFence": seen });
+        let fake = FakeNode::start(move |_, _| FakeResponse::Json(409, problem.clone())).await;
+        let (fleet, _) = fleet(&[&fake.url]).await;
+        let ordered = fleet.order(&node("node-0"), &order(Action::Settle)).await;
+        match ordered.expect_err("it refuses") {
+            NodeError::Fenced(fence) => assert_eq!((fence, true), (seen, is_possible)),
+            NodeError::Other(reason) => {
+                assert!(!is_possible, "{seen}: {reason}");
+                assert!(reason.contains(&seen.to_string()), "{reason}");
+            }
+            error => panic!("{seen}: {error}"),
+        }
+    }
 }
