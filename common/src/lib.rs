@@ -1,5 +1,5 @@
-//! Helpers that several crates of HotSwap share: [`Backoff`] between attempts, [`Secret`]
-//! values, [`mod@file`] operations that survive a crash, [`mod@tls`] of servers and clients,
+//! Helpers that several crates of HotSwap share: [`Backoff`] between attempts, [`BatchReceiver`]s of messages,
+//! [`Secret`] values, [`mod@file`] operations that survive a crash, [`mod@tls`] of servers and clients,
 //! [`Stopping`] of servers, the end of a log ([`RecentLog`]), [`vital`] tasks, [`mod@addresses`] that are special, how programs use [`mod@memory`], [`mod@metrics`] and [`mod@trace`]s of
 //! what they do, and [`free_ports`] for servers that they start.
 //!
@@ -14,6 +14,7 @@
 
 pub mod addresses;
 mod backoff;
+mod batch_receiver;
 mod current_secret;
 pub mod file;
 pub mod memory;
@@ -27,6 +28,7 @@ pub mod trace;
 mod vital;
 
 pub use backoff::Backoff;
+pub use batch_receiver::BatchReceiver;
 pub use current_secret::CurrentSecret;
 pub use ports::free_ports;
 pub use recent_log::RecentLog;

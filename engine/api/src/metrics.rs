@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use hotswap_common::BatchReceiver;
 use hotswap_core::Status;
 use hotswap_fleet::Registry as Nodes;
 use hotswap_fleet::discovery::{Polled, Sources};
@@ -34,6 +35,10 @@ use source_gauges::SourceGauges;
 const BUCKETS: [f64; 13] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 60.0,
 ];
+
+/// How long counting may rest between two looks at what was appended: each look takes a processor
+/// from the drivers.
+const REST: Duration = Duration::from_millis(2);
 
 /// How often the disk usage is read: it lists all files.
 const DISK_INTERVAL: Duration = Duration::from_secs(30);
@@ -168,7 +173,7 @@ impl Metrics {
 
     /// Counts deployments until the engine ends. Drop the future to stop earlier.
     pub async fn follow(&self, engine: &Engine) {
-        let mut appends = engine.deployments.subscribe();
+        let mut appends = BatchReceiver::new(engine.deployments.subscribe(), REST);
         let mut epochs = engine.deployments.epochs();
         self.reload(engine).await;
         loop {

@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use hotswap_common::BatchReceiver;
 use hotswap_core::{Deployment, DeploymentId};
 use hotswap_store::{Appended, Journal};
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -14,6 +14,9 @@ use crate::projections::{Error, Projections};
 /// How long appends are collected before snapshots are written: a burst is over sooner if they
 /// come after it.
 const INTERVAL: Duration = Duration::from_millis(250);
+/// How long it may rest between two looks at what was appended: each look takes a processor from
+/// the drivers.
+const REST: Duration = Duration::from_millis(10);
 /// Events after which an open deployment gets a new snapshot. A snapshot has the size of the
 /// state, so many fewer would make the writes grow with the nodes; this many are folded within
 /// milliseconds.
@@ -55,7 +58,7 @@ impl Projector {
 
     /// Writes snapshots until the store is closed. Cancel safe.
     pub(crate) async fn run(mut self) {
-        let mut appended = self.journal.subscribe();
+        let mut appended = BatchReceiver::new(self.journal.subscribe(), REST);
         let mut epochs = self.journal.epochs();
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -96,7 +99,7 @@ impl Projector {
         }
     }
 
-    async fn catch_up(&mut self, appended: &mut broadcast::Receiver<Appended>) {
+    async fn catch_up(&mut self, appended: &mut BatchReceiver<Appended>) {
         // What room is left is for the journals.
         if self.journal.is_full().await {
             return;
@@ -116,7 +119,7 @@ impl Projector {
     async fn write_all(
         &mut self,
         pending: &[(DeploymentId, u32)],
-        appended: &mut broadcast::Receiver<Appended>,
+        appended: &mut BatchReceiver<Appended>,
     ) {
         for some in pending.chunks(CONCURRENT_WRITES) {
             let saved = some.iter().map(|(id, _)| self.projections.save(*id));
@@ -144,7 +147,7 @@ impl Projector {
     }
 
     /// Takes the notifications that came meanwhile, before there are too many.
-    fn drain(&mut self, appended: &mut broadcast::Receiver<Appended>) {
+    fn drain(&mut self, appended: &mut BatchReceiver<Appended>) {
         loop {
             match appended.try_recv() {
                 Ok(append) => self.note(&append),
@@ -155,7 +158,7 @@ impl Projector {
     }
 
     /// Finds the deployments that need a snapshot. Writes those of ended ones.
-    async fn scan(&mut self, appended: &mut broadcast::Receiver<Appended>) -> Result<(), Error> {
+    async fn scan(&mut self, appended: &mut BatchReceiver<Appended>) -> Result<(), Error> {
         let journal = Arc::clone(&self.journal);
         let open = journal.open_deployments().await?;
         self.open.clear();

@@ -2,11 +2,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hotswap_common::vital;
+use hotswap_common::{BatchReceiver, vital};
 use hotswap_core::{DeploymentId, Environment};
 use hotswap_store::{Appended, Session};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,6 +24,10 @@ type Wakes = HashMap<DeploymentId, Arc<Notify>>;
 /// How often the store is asked which deployments are open. The supervisor notices appends at once;
 /// the timer finds missed ones, and deployments that an earlier engine left open.
 const SCAN_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long the supervisor may rest between two looks at what was appended: each look takes a
+/// processor from the drivers, and nobody notices this delay.
+const REST: Duration = Duration::from_millis(2);
 
 /// How often an engine may give an environment back. Long enough for the others to take the one
 /// before: each compares its nodes every five seconds.
@@ -74,7 +78,7 @@ impl Supervisor {
             shutdown: CancellationToken::new(),
         };
         // Subscribe before any driver starts, so that no wake is missed.
-        let appended = supervisor.context.journal.subscribe();
+        let appended = BatchReceiver::new(supervisor.context.journal.subscribe(), REST);
         let supervise = supervisor.clone().supervise(appended);
         let supervise = vital("the supervisor", supervise);
         let shutdown = supervisor.shutdown.clone();
@@ -125,7 +129,7 @@ impl Supervisor {
     }
 
     /// Starts the drivers that are missing, and wakes those whose deployment has a request.
-    async fn supervise(self, mut appended: broadcast::Receiver<Appended>) {
+    async fn supervise(self, mut appended: BatchReceiver<Appended>) {
         let mut lapses = match &self.session {
             Some(session) => session.lapses(),
             None => watch::Sender::new(0).subscribe(),

@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use hotswap_common::BatchReceiver;
 use hotswap_core::{DeploymentId, Step};
 use hotswap_fleet::{HealthChange, Registry};
 use hotswap_store::{Appended, EnvironmentAppended, EnvironmentJournal, Journal};
@@ -14,6 +16,10 @@ use super::repairs::Repairs;
 use crate::environment_decisions::next_decision;
 use crate::environment_leases::EnvironmentLeases;
 
+/// How long it may take until the end of a deployment is noticed while others append: each look
+/// takes a processor from their drivers.
+const REST: Duration = Duration::from_millis(10);
+
 /// Changes that a look at the nodes has not seen yet.
 pub(super) struct Changes {
     /// A node has come, gone, or come back.
@@ -21,7 +27,7 @@ pub(super) struct Changes {
     /// A node has reported other modules than before.
     reports: watch::Receiver<u64>,
     /// A deployment may have ended, or been planned by another engine.
-    appended: Receiver<Appended>,
+    appended: BatchReceiver<Appended>,
     /// The open deployments that are known to have a plan: their nodes are told of it. `None` where
     /// this engine makes all plans itself.
     planned: Option<HashSet<DeploymentId>>,
@@ -41,7 +47,7 @@ impl Changes {
         Self {
             health: registry.subscribe(),
             reports: registry.watch_reports(),
-            appended: journal.subscribe(),
+            appended: BatchReceiver::new(journal.subscribe(), REST),
             planned: journal.session().map(|_| HashSet::new()),
             decided: environment_journal.subscribe_to_environments(),
             epochs: journal.epochs(),
@@ -84,13 +90,15 @@ impl Changes {
             self.epochs.mark_unchanged();
             self.forget(leases).await;
         }
-        drain(&mut self.decided, |_| {});
+        drain(|| self.decided.try_recv(), |_| {});
         let mut has_ended = false;
-        let is_complete = drain(&mut self.appended, |appended| {
+        let note = |appended: Appended| {
             note_plan(&mut self.planned, &appended);
             has_ended |= appended.head.lifecycle.is_ended();
-        });
-        drain(&mut self.health, |change| repairs.forgive(&change.node));
+        };
+        let is_complete = drain(|| self.appended.try_recv(), note);
+        let forgive = |change: HealthChange| repairs.forgive(&change.node);
+        drain(|| self.health.try_recv(), forgive);
         if has_ended || !is_complete {
             leases.renew_all().await;
         }
@@ -98,10 +106,10 @@ impl Changes {
 }
 
 /// Receives everything that is there. Returns whether nothing was lost.
-fn drain<T: Clone>(receiver: &mut Receiver<T>, mut receive: impl FnMut(T)) -> bool {
+fn drain<T>(mut next: impl FnMut() -> Result<T, TryRecvError>, mut receive: impl FnMut(T)) -> bool {
     let mut is_complete = true;
     loop {
-        match receiver.try_recv() {
+        match next() {
             Ok(message) => receive(message),
             Err(TryRecvError::Lagged(_)) => is_complete = false,
             Err(TryRecvError::Empty | TryRecvError::Closed) => return is_complete,
@@ -112,7 +120,7 @@ fn drain<T: Clone>(receiver: &mut Receiver<T>, mut receive: impl FnMut(T)) -> bo
 /// Returns once a deployment has ended, or another engine may have planned one. Returns whether one
 /// may have ended.
 async fn next_of_plan(
-    appended: &mut Receiver<Appended>,
+    appended: &mut BatchReceiver<Appended>,
     planned: &mut Option<HashSet<DeploymentId>>,
 ) -> bool {
     loop {
