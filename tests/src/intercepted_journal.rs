@@ -44,6 +44,15 @@ pub trait Interceptor: Send + Sync + 'static {
         journal.events(deployment, from, limit).await
     }
 
+    /// Called in place of [`Journal::summaries`].
+    async fn summaries(
+        &self,
+        journal: &dyn Journal,
+        deployments: &[DeploymentId],
+    ) -> Result<Vec<Option<Snapshot>>, ReadError> {
+        journal.summaries(deployments).await
+    }
+
     /// Called in place of [`Journal::create`].
     async fn create(
         &self,
@@ -233,7 +242,9 @@ impl<I: Interceptor> Journal for InterceptedJournal<I> {
         &self,
         deployments: &[DeploymentId],
     ) -> Result<Vec<Option<Snapshot>>, ReadError> {
-        self.journal.summaries(deployments).await
+        self.interceptor
+            .summaries(self.journal.as_ref(), deployments)
+            .await
     }
 
     async fn ended_without_snapshot(
