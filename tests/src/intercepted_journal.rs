@@ -44,6 +44,16 @@ pub trait Interceptor: Send + Sync + 'static {
         journal.events(deployment, from, limit).await
     }
 
+    /// Called in place of [`Journal::readable_events`].
+    async fn readable_events(
+        &self,
+        journal: &dyn Journal,
+        deployment: DeploymentId,
+        from: u64,
+    ) -> Result<Vec<Event>, ReadError> {
+        journal.readable_events(deployment, from).await
+    }
+
     /// Called in place of [`Journal::summaries`].
     async fn summaries(
         &self,
@@ -144,7 +154,10 @@ impl<I: Interceptor> Journal for InterceptedJournal<I> {
         deployment: DeploymentId,
         from: u64,
     ) -> Result<Vec<Event>, ReadError> {
-        self.journal.readable_events(deployment, from).await
+        let journal = self.journal.as_ref();
+        self.interceptor
+            .readable_events(journal, deployment, from)
+            .await
     }
 
     async fn events_after(&self, position: u64, limit: usize) -> Result<Vec<Entry>, ReadError> {

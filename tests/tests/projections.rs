@@ -45,9 +45,18 @@ impl Interceptor for Counts {
         limit: usize,
     ) -> Result<Vec<Event>, ReadError> {
         let events = journal.events(deployment, from, limit).await?;
-        self.events.fetch_add(events.len() as u64, Ordering::SeqCst);
-        let is_start = u64::from(from == 0);
-        self.from_start.fetch_add(is_start, Ordering::SeqCst);
+        self.note_read(from, &events);
+        Ok(events)
+    }
+
+    async fn readable_events(
+        &self,
+        journal: &dyn Journal,
+        deployment: DeploymentId,
+        from: u64,
+    ) -> Result<Vec<Event>, ReadError> {
+        let events = journal.readable_events(deployment, from).await?;
+        self.note_read(from, &events);
         Ok(events)
     }
 
@@ -82,6 +91,12 @@ impl Interceptor for Counts {
 }
 
 impl Counts {
+    fn note_read(&self, from: u64, events: &[Event]) {
+        self.events.fetch_add(events.len() as u64, Ordering::SeqCst);
+        let is_start = u64::from(from == 0);
+        self.from_start.fetch_add(is_start, Ordering::SeqCst);
+    }
+
     /// The events that were read since the last call.
     fn take_events(&self) -> u64 {
         self.events.swap(0, Ordering::SeqCst)
@@ -194,6 +209,21 @@ async fn reading_ended_deployments_does_not_read_their_journals() -> Result<()> 
         let read = journal.take_events();
         assert!(read <= 1, "an abort reads the last event alone, not {read}");
     }
+    cluster.shutdown().await;
+    Ok(())
+}
+
+/// Nodes wait for what they should run until an engine that starts knows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_starts_reads_no_journal_of_what_was_decided_from_its_start() -> Result<()> {
+    let mut cluster = cluster_with_history().await?;
+    wait_for_snapshots(&cluster).await?;
+    let journal = counted(&cluster);
+    cluster.restart_engine(Arc::clone(&journal) as _).await?;
+    let production = PRODUCTION.parse()?;
+    let desired = cluster.engine.reconciler.desired(&production).await?;
+    ensure!(!desired.is_empty(), "nothing was decided");
+    assert_eq!(journal.from_start.load(Ordering::SeqCst), 0);
     cluster.shutdown().await;
     Ok(())
 }
