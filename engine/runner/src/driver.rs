@@ -121,7 +121,7 @@ pub(crate) async fn drive(
             // A retry would read the same. An admin's request to terminate the deployment
             // notifies `wake`.
             Ok(Err(Error::Damaged(damage))) => {
-                if known_damage.as_ref() != Some(&damage) {
+                if known_damage.as_deref() != Some(&damage) {
                     kept.1.within(|| {
                         tracing::error!(%deployment, %damage, "this engine cannot read the journal");
                     });
@@ -138,7 +138,7 @@ pub(crate) async fn drive(
                     context.damaged.add(deployment);
                     wake.notified().await;
                 }
-                known_damage = Some(damage);
+                known_damage = Some(Box::new(damage));
                 continue;
             }
             Ok(Err(error)) => {

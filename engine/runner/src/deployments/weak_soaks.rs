@@ -139,7 +139,7 @@ pub(super) fn warnings(
                     let recorded: Vec<_> = recorded.cloned().collect();
                     let recorded = RecordedBaseline::new(module, &recorded);
                     derived = recorded.derive(checks, &SoakHistory::default());
-                    checks = derived.checks.clone();
+                    checks = std::mem::take(&mut derived.checks);
                 }
                 let findings = Judge::forecast(history.clone(), checks, options, window, &traffic);
                 let undecided = findings

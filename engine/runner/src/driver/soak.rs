@@ -104,8 +104,9 @@ impl Soak {
             probes.map(|probes| ProbedSoak::new(probes.clone(), module, &canary, &baseline));
         let queried = QueriedSoak::new(&checks, module, sides, &readings, &context);
         let (checks, derived) = if baseline.is_empty() {
-            let derived = RecordedBaseline::new(module, &readings).derive(checks, &context.history);
-            (derived.checks.clone(), Some(derived))
+            let recorded = RecordedBaseline::new(module, &readings);
+            let mut derived = recorded.derive(checks, &context.history);
+            (std::mem::take(&mut derived.checks), Some(derived))
         } else {
             (checks, None)
         };
