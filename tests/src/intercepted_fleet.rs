@@ -37,11 +37,12 @@ pub trait FleetInterceptor: Send + Sync + 'static {
     async fn probe(
         &self,
         fleet: &dyn Fleet,
+        environment: &Environment,
         node: &NodeId,
         version: &ModuleVersion,
         probe: &HttpProbe,
     ) -> Result<(), NodeError> {
-        fleet.probe(node, version, probe).await
+        fleet.probe(environment, node, version, probe).await
     }
 }
 
@@ -95,24 +96,33 @@ impl<I: FleetInterceptor> Fleet for InterceptedFleet<I> {
 
     async fn probe(
         &self,
+        environment: &Environment,
         node: &NodeId,
         version: &ModuleVersion,
         probe: &HttpProbe,
     ) -> Result<(), NodeError> {
         let fleet = self.fleet.as_ref();
-        self.interceptor.probe(fleet, node, version, probe).await
+        self.interceptor
+            .probe(fleet, environment, node, version, probe)
+            .await
     }
 
-    async fn read(&self, node: &NodeId, module: &ModuleName) -> Result<NodeReading, NodeError> {
-        self.fleet.read(node, module).await
+    async fn read(
+        &self,
+        environment: &Environment,
+        node: &NodeId,
+        module: &ModuleName,
+    ) -> Result<NodeReading, NodeError> {
+        self.fleet.read(environment, node, module).await
     }
 
     async fn send_synthetic(
         &self,
+        environment: &Environment,
         node: &NodeId,
         traffic: &SyntheticTraffic<'_>,
     ) -> Result<(), NodeError> {
-        self.fleet.send_synthetic(node, traffic).await
+        self.fleet.send_synthetic(environment, node, traffic).await
     }
 
     async fn report(&self, node: &NodeId) -> Result<NodeReport, NodeError> {

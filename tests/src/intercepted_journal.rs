@@ -44,6 +44,25 @@ pub trait Interceptor: Send + Sync + 'static {
         journal.events(deployment, from, limit).await
     }
 
+    /// Called in place of [`Journal::readable_events`].
+    async fn readable_events(
+        &self,
+        journal: &dyn Journal,
+        deployment: DeploymentId,
+        from: u64,
+    ) -> Result<Vec<Event>, ReadError> {
+        journal.readable_events(deployment, from).await
+    }
+
+    /// Called in place of [`Journal::summaries`].
+    async fn summaries(
+        &self,
+        journal: &dyn Journal,
+        deployments: &[DeploymentId],
+    ) -> Result<Vec<Option<Snapshot>>, ReadError> {
+        journal.summaries(deployments).await
+    }
+
     /// Called in place of [`Journal::create`].
     async fn create(
         &self,
@@ -135,7 +154,10 @@ impl<I: Interceptor> Journal for InterceptedJournal<I> {
         deployment: DeploymentId,
         from: u64,
     ) -> Result<Vec<Event>, ReadError> {
-        self.journal.readable_events(deployment, from).await
+        let journal = self.journal.as_ref();
+        self.interceptor
+            .readable_events(journal, deployment, from)
+            .await
     }
 
     async fn events_after(&self, position: u64, limit: usize) -> Result<Vec<Entry>, ReadError> {
@@ -233,7 +255,9 @@ impl<I: Interceptor> Journal for InterceptedJournal<I> {
         &self,
         deployments: &[DeploymentId],
     ) -> Result<Vec<Option<Snapshot>>, ReadError> {
-        self.journal.summaries(deployments).await
+        self.interceptor
+            .summaries(self.journal.as_ref(), deployments)
+            .await
     }
 
     async fn ended_without_snapshot(

@@ -73,11 +73,22 @@ impl Fleet for StaticFleet {
         Ok(())
     }
 
-    async fn probe(&self, _: &NodeId, _: &ModuleVersion, _: &HttpProbe) -> Result<(), NodeError> {
+    async fn probe(
+        &self,
+        _: &Environment,
+        _: &NodeId,
+        _: &ModuleVersion,
+        _: &HttpProbe,
+    ) -> Result<(), NodeError> {
         Ok(())
     }
 
-    async fn read(&self, node: &NodeId, _: &ModuleName) -> Result<NodeReading, NodeError> {
+    async fn read(
+        &self,
+        _: &Environment,
+        node: &NodeId,
+        _: &ModuleName,
+    ) -> Result<NodeReading, NodeError> {
         Ok(NodeReading {
             node: node.clone(),
             boot: "static".to_owned(),

@@ -1,13 +1,14 @@
 //! What is read of deployments costs the same whatever their history is.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use hotswap_core::{Append, Call, Deployment, DeploymentId, Event, EventBody, Level, Status};
-use hotswap_store::{AppendError, Head, Journal, Lease, LeaseError, Query, ReadError};
+use hotswap_store::{AppendError, Head, Journal, Lease, LeaseError, Query, ReadError, Snapshot};
 use hotswap_tests::{
     Cluster, EMAIL, InterceptedJournal, Interceptor, StaticFleet, UndecidedJournal, sample_header,
 };
@@ -26,6 +27,8 @@ struct Counts {
     from_start: AtomicU64,
     /// The same, when the first deployment ended.
     from_start_at_end: AtomicU64,
+    /// The deployments whose summaries were read.
+    summarized: Mutex<BTreeSet<DeploymentId>>,
     /// Whether no driver gets a lease, so that only the test appends.
     is_manual: AtomicBool,
 }
@@ -42,10 +45,28 @@ impl Interceptor for Counts {
         limit: usize,
     ) -> Result<Vec<Event>, ReadError> {
         let events = journal.events(deployment, from, limit).await?;
-        self.events.fetch_add(events.len() as u64, Ordering::SeqCst);
-        let is_start = u64::from(from == 0);
-        self.from_start.fetch_add(is_start, Ordering::SeqCst);
+        self.note_read(from, &events);
         Ok(events)
+    }
+
+    async fn readable_events(
+        &self,
+        journal: &dyn Journal,
+        deployment: DeploymentId,
+        from: u64,
+    ) -> Result<Vec<Event>, ReadError> {
+        let events = journal.readable_events(deployment, from).await?;
+        self.note_read(from, &events);
+        Ok(events)
+    }
+
+    async fn summaries(
+        &self,
+        journal: &dyn Journal,
+        deployments: &[DeploymentId],
+    ) -> Result<Vec<Option<Snapshot>>, ReadError> {
+        self.summarized().extend(deployments);
+        journal.summaries(deployments).await
     }
 
     async fn append(&self, journal: &dyn Journal, append: Append) -> Result<Head, AppendError> {
@@ -70,9 +91,21 @@ impl Interceptor for Counts {
 }
 
 impl Counts {
+    fn note_read(&self, from: u64, events: &[Event]) {
+        self.events.fetch_add(events.len() as u64, Ordering::SeqCst);
+        let is_start = u64::from(from == 0);
+        self.from_start.fetch_add(is_start, Ordering::SeqCst);
+    }
+
     /// The events that were read since the last call.
     fn take_events(&self) -> u64 {
         self.events.swap(0, Ordering::SeqCst)
+    }
+
+    fn summarized(&self) -> MutexGuard<'_, BTreeSet<DeploymentId>> {
+        self.summarized
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -176,6 +209,21 @@ async fn reading_ended_deployments_does_not_read_their_journals() -> Result<()> 
         let read = journal.take_events();
         assert!(read <= 1, "an abort reads the last event alone, not {read}");
     }
+    cluster.shutdown().await;
+    Ok(())
+}
+
+/// Nodes wait for what they should run until an engine that starts knows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_starts_reads_no_journal_of_what_was_decided_from_its_start() -> Result<()> {
+    let mut cluster = cluster_with_history().await?;
+    wait_for_snapshots(&cluster).await?;
+    let journal = counted(&cluster);
+    cluster.restart_engine(Arc::clone(&journal) as _).await?;
+    let production = PRODUCTION.parse()?;
+    let desired = cluster.engine.reconciler.desired(&production).await?;
+    ensure!(!desired.is_empty(), "nothing was decided");
+    assert_eq!(journal.from_start.load(Ordering::SeqCst), 0);
     cluster.shutdown().await;
     Ok(())
 }
@@ -376,6 +424,37 @@ async fn a_deletion_reads_no_open_deployment_twice() -> Result<()> {
     let other = "other".parse()?;
     let refused = modules.delete(&other, &needed).await;
     ensure!(!matches!(refused, Ok(true)), "{refused:?}");
+    cluster.shutdown().await;
+    Ok(())
+}
+
+/// What a deployment can be rolled back to is kept, and follows from the successes before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_reads_earlier_successes_once() -> Result<()> {
+    let mut cluster = Cluster::start(&[(PRODUCTION, 1)]).await?;
+    cluster.upload_samples().await?;
+    let mut current = DeploymentId::generate();
+    for version in ["1.0.0", "2.0.0", "3.0.0"] {
+        cluster
+            .upload("other", version, hotswap_guests::HELLO_V1)
+            .await?;
+        let direct = ("direct", json!({}));
+        let ended = cluster.roll_out(("hello", version), PRODUCTION, direct);
+        current = ended.await?.header.id;
+    }
+    wait_for_snapshots(&cluster).await?;
+    let journal = counted(&cluster);
+    cluster.restart_engine(Arc::clone(&journal) as _).await?;
+    let modules = cluster.engine.modules.clone();
+    let other = "other".parse()?;
+    ensure!(modules.delete(&other, &"1.0.0".parse()?).await?);
+    ensure!(journal.summarized().len() > 1, "no success was looked at");
+    journal.summarized().clear();
+    ensure!(modules.delete(&other, &"2.0.0".parse()?).await?);
+    assert_eq!(*journal.summarized(), BTreeSet::from([current]));
+    // It is still known what is needed.
+    let refused = modules.delete(&"hello".parse()?, &"2.0.0".parse()?).await;
+    ensure!(refused.is_err(), "{refused:?}");
     cluster.shutdown().await;
     Ok(())
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Call, Cause, CordonedNode, Damage, Deadline, Event, EventBody, Finding, Header,
+    Call, Cause, CordonedNode, Damage, Deadline, Event, EventBody, Finding, Header, HttpProbe,
     IllegalTransition, Level, Lifecycle, NodeFailure, NodeId, Status, Step, Timestamp,
 };
 
@@ -46,6 +46,9 @@ pub struct Deployment {
     pub findings: Vec<Finding>,
     /// The last log lines of the strategy, and what the engine says of losses, oldest first.
     pub log: Vec<LogLine>,
+    /// The last probe of the strategy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_probe: Option<Box<HttpProbe>>,
     /// The question to a person, until it is decided.
     pub question: Option<String>,
     /// When the policy ends the deployment.
@@ -108,7 +111,7 @@ impl Deployment {
     /// The format of stored states. Raise it with every change of this type, of
     /// [`DeploymentSummary`], or of what an event does to them: a stored state of another format
     /// is folded again.
-    pub const FORMAT: u32 = 3;
+    pub const FORMAT: u32 = 4;
 
     /// The state after the first event of a journal.
     ///
@@ -136,6 +139,7 @@ impl Deployment {
             nodes: BTreeMap::new(),
             findings: Vec::new(),
             log: Vec::new(),
+            last_probe: None,
             question: None,
             cause: None,
             pause_reason: None,
@@ -276,8 +280,10 @@ impl Deployment {
             }
             Call::Nodes | Call::Now => {}
             write => {
-                if let Call::Approval { prompt, .. } = write {
-                    self.question = Some(prompt.clone());
+                match write {
+                    Call::Approval { prompt, .. } => self.question = Some(prompt.clone()),
+                    Call::Probe { request, .. } => self.last_probe = Some(request.clone().into()),
+                    _ => {}
                 }
                 self.due = due;
                 self.open = Some((call, write.clone()));

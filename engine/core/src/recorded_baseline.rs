@@ -71,34 +71,40 @@ impl RecordedBaseline {
     /// The checks with their comparisons as absolute limits, where enough was recorded. Others
     /// stay as they are. `history` is of the earlier soaks of the deployment.
     pub fn derive(&self, checks: Vec<Check>, history: &SoakHistory) -> DerivedChecks {
-        let mut derived = DerivedChecks::default();
+        let mut derived = DerivedChecks {
+            checks: Vec::with_capacity(checks.len()),
+            origins: Vec::with_capacity(checks.len()),
+        };
         for asked in checks {
-            let limit = asked.max_increase.and_then(|increase| {
+            let limit = asked.max_increase.and_then(|max_increase| {
                 let recorded = self.value(&asked.metric)?;
                 let shown = history.highest_baseline(&asked.metric).unwrap_or(0.0);
                 let slowest = self.slowest_node(&asked.metric).unwrap_or(0.0);
                 let usual = (recorded.drift * recorded.upper.max(shown)).max(slowest);
                 let least = asked.min_increase.unwrap_or(0.0);
-                let limit = (usual * (1.0 + increase)).max(usual + least);
-                Some((limit, recorded)).filter(|(limit, _)| limit.is_finite())
+                let limit = (usual * (1.0 + max_increase)).max(usual + least);
+                let derived = (limit, max_increase, recorded);
+                Some(derived).filter(|(limit, ..)| limit.is_finite())
             });
-            let Some((limit, recorded)) = limit else {
+            let Some((limit, max_increase, recorded)) = limit else {
                 derived.checks.push(asked);
                 derived.origins.push(None);
                 continue;
             };
-            derived.checks.push(Check {
-                max: Some(asked.max.map_or(limit, |max| max.min(limit))),
-                max_increase: None,
-                min_increase: None,
-                ..asked.clone()
-            });
             derived.origins.push(Some(Origin {
-                asked,
+                max: asked.max,
+                max_increase,
+                min_increase: asked.min_increase,
                 baseline: recorded.value,
                 samples: recorded.samples,
                 drift: recorded.drift,
             }));
+            derived.checks.push(Check {
+                metric: asked.metric,
+                max: Some(asked.max.map_or(limit, |max| max.min(limit))),
+                max_increase: None,
+                min_increase: None,
+            });
         }
         derived
     }

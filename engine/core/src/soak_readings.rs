@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{
-    Histogram, MetricNeeds, ModuleMetric, ModuleVersion, NodeId, NodeInterval, NodeReading,
-    VersionInterval, VersionReading,
+    Histogram, MetricNeeds, ModuleMetric, ModuleName, ModuleVersion, NodeId, NodeInterval,
+    NodeReading, VersionInterval, VersionReading,
 };
 
 mod before_soak;
@@ -113,6 +113,11 @@ impl SoakReadings {
         };
         readings.observe(start);
         readings
+    }
+
+    /// The module that soaks.
+    pub fn module(&self) -> &ModuleName {
+        &self.module.name
     }
 
     /// What the nodes did since their last readings.

@@ -35,6 +35,9 @@ pub struct SyntheticTraffic<'a> {
 
 /// The nodes of an engine, and the operations on them.
 ///
+/// What is asked on behalf of an environment never reaches a node that belongs to another one by
+/// what it has last reported: it fails at once with [`NodeError::Unreachable`].
+///
 /// # Guarantees
 /// - Every call is bounded in time, except for an order whose node goes on with it: that takes as
 ///   long as the node comes on.
@@ -100,8 +103,8 @@ pub trait Fleet: Send + Sync + 'static {
     ///   it got), or its answer makes no sense.
     async fn order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError>;
 
-    /// Probes the staged version, or the active one if it is that, until it answers as expected,
-    /// or until the probe times out. Sends at least one request.
+    /// Probes the staged version on a node of an environment, or the active one if it is that,
+    /// until it answers as expected, or until the probe times out. Sends at least one request.
     ///
     /// # Errors
     /// - [`NodeError::Unhealthy`], with the last answer, if it did not answer as expected
@@ -111,26 +114,34 @@ pub trait Fleet: Send + Sync + 'static {
     /// - [`NodeError::Local`], at once, if this machine can open no connection.
     async fn probe(
         &self,
+        environment: &Environment,
         node: &NodeId,
         version: &ModuleVersion,
         probe: &HttpProbe,
     ) -> Result<(), NodeError>;
 
-    /// Reads a node's counters for a module. The reading is at most a second old.
+    /// Reads the counters of a node of an environment for a module. The reading is at most a second
+    /// old.
     ///
     /// # Errors
     /// [`NodeError::Unreachable`] if no answer came, [`NodeError::Local`] if this machine can open no
     /// connection, [`NodeError::Refused`] if the node holds no version of the module,
     /// [`NodeError::Other`] if its answer makes no sense.
-    async fn read(&self, node: &NodeId, module: &ModuleName) -> Result<NodeReading, NodeError>;
+    async fn read(
+        &self,
+        environment: &Environment,
+        node: &NodeId,
+        module: &ModuleName,
+    ) -> Result<NodeReading, NodeError>;
 
-    /// Asks a node to send requests to its own module, instead of those that it was asked for
-    /// before. The node ends by itself.
+    /// Asks a node of an environment to send requests to its own module, instead of those that it
+    /// was asked for before. The node ends by itself.
     ///
     /// # Errors
     /// [`NodeError::Unreachable`] if no answer came, [`NodeError::Refused`] if the node does not.
     async fn send_synthetic(
         &self,
+        _environment: &Environment,
         _node: &NodeId,
         _traffic: &SyntheticTraffic<'_>,
     ) -> Result<(), NodeError> {

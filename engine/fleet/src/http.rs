@@ -108,6 +108,7 @@ impl HttpFleet {
     /// A node's status of a module. `None` if the node holds no version of it.
     async fn status(
         &self,
+        environment: &Environment,
         node: &NodeId,
         module: &ModuleName,
         retry_for: Duration,
@@ -115,7 +116,7 @@ impl HttpFleet {
         let request = Request {
             method: Method::GET,
             path: &["v1", "modules", module.as_str()],
-            environment: None,
+            environment: Some(environment),
             body: None,
             timeout: self.options.request_timeout,
             retry_for,
@@ -129,13 +130,14 @@ impl HttpFleet {
 
     async fn active_slot(
         &self,
+        environment: &Environment,
         node: &NodeId,
         module: &ModuleName,
     ) -> Result<ActiveSlot, SendError> {
         let request = Request {
             method: Method::GET,
             path: &["v1", "modules", module.as_str()],
-            environment: None,
+            environment: Some(environment),
             body: None,
             timeout: self.options.request_timeout,
             retry_for: Duration::ZERO,
@@ -167,11 +169,16 @@ impl HttpFleet {
     ///
     /// # Errors
     /// Why this machine cannot ask it.
-    async fn node(&self, member: Member, module: &ModuleName) -> Result<Node, String> {
+    async fn node(
+        &self,
+        environment: &Environment,
+        member: Member,
+        module: &ModuleName,
+    ) -> Result<Node, String> {
         let record = &member.record;
         // A node that is gone must not cost every list and every plan a time-out.
         let answer = if self.registry.may_answer(&record.id) {
-            self.active_slot(&record.id, module).await
+            self.active_slot(environment, &record.id, module).await
         } else {
             let reason = "it has just not answered".to_owned();
             Err(NodeError::Unreachable(reason).into())
@@ -207,11 +214,12 @@ impl HttpFleet {
 
     async fn read_uncached(
         &self,
+        environment: &Environment,
         node: &NodeId,
         module: &ModuleName,
     ) -> Result<NodeReading, NodeError> {
         let retry_for = self.options.patience.min(self.options.reading_max_age);
-        let status = self.status(node, module, retry_for).await?;
+        let status = self.status(environment, node, module, retry_for).await?;
         let at = self.time.now(self.registry.clock());
         let status = status.ok_or_else(|| {
             NodeError::Refused(format!("it holds no version of module '{module}'"))
@@ -272,7 +280,7 @@ impl Fleet for HttpFleet {
         }
         let requests = members
             .into_iter()
-            .map(|member| self.node(member, module))
+            .map(|member| self.node(environment, member, module))
             .collect::<Vec<_>>();
         let concurrency = self.options.max_concurrent_requests.max(1);
         let nodes = stream::iter(requests).buffered(concurrency).try_collect();
@@ -281,11 +289,11 @@ impl Fleet for HttpFleet {
 
     async fn active(
         &self,
-        _: &Environment,
+        environment: &Environment,
         node: &NodeId,
         module: &ModuleName,
     ) -> Result<Option<ModuleVersion>, NodeError> {
-        Ok(self.active_slot(node, module).await?.version)
+        Ok(self.active_slot(environment, node, module).await?.version)
     }
 
     async fn report(&self, node: &NodeId) -> Result<NodeReport, NodeError> {
@@ -310,12 +318,14 @@ impl Fleet for HttpFleet {
 
     async fn probe(
         &self,
+        environment: &Environment,
         node: &NodeId,
         version: &ModuleVersion,
         probe: &HttpProbe,
     ) -> Result<(), NodeError> {
         let probe = Probe {
             client: &self.client,
+            environment,
             node,
             version,
             expected: probe,
@@ -328,14 +338,20 @@ impl Fleet for HttpFleet {
         operation.run(probe.run()).await
     }
 
-    async fn read(&self, node: &NodeId, module: &ModuleName) -> Result<NodeReading, NodeError> {
-        let key = (node.clone(), module.clone());
-        let read = self.read_uncached(node, module);
+    async fn read(
+        &self,
+        environment: &Environment,
+        node: &NodeId,
+        module: &ModuleName,
+    ) -> Result<NodeReading, NodeError> {
+        let key = (environment.clone(), node.clone(), module.clone());
+        let read = self.read_uncached(environment, node, module);
         self.readings.get_or_read(key, read).await
     }
 
     async fn send_synthetic(
         &self,
+        environment: &Environment,
         node: &NodeId,
         traffic: &SyntheticTraffic<'_>,
     ) -> Result<(), NodeError> {
@@ -350,7 +366,7 @@ impl Fleet for HttpFleet {
         let request = Request {
             method: Method::POST,
             path: &["v1", "modules", traffic.version.name.as_str(), "synthetic"],
-            environment: None,
+            environment: Some(environment),
             body: Some(to_json(&body)?),
             timeout: self.options.request_timeout,
             // The next reading asks again.

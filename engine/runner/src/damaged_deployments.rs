@@ -51,11 +51,12 @@ impl DamagedDeployments {
         }
     }
 
-    /// Forgets a deployment: it has ended, or another engine drives it.
+    /// Forgets a deployment whose driver ends here, unless it is left to others.
     pub(crate) fn remove(&self, deployment: DeploymentId) {
         let mut damaged = self.lock();
-        damaged.all.remove(&deployment);
-        damaged.left.remove(&deployment);
+        if !damaged.left.contains(&deployment) {
+            damaged.all.remove(&deployment);
+        }
     }
 
     pub(crate) fn count(&self) -> usize {

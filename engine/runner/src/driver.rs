@@ -92,6 +92,10 @@ pub(crate) async fn drive(
     // Kept in the pauses between attempts: the store still knows the lease.
     let kept = (HeldLease::default(), NewestTrace::default());
     let mut known_damage = None;
+    let _faults = ShownFaults {
+        context: &context,
+        deployment,
+    };
     loop {
         let attempt = drive_once(&context, deployment, (&wake, &timers), &kept, &mut backoff);
         match AssertUnwindSafe(attempt).catch_unwind().await {
@@ -103,9 +107,7 @@ pub(crate) async fn drive(
             // Where the store does not know it, it was deleted after its end. What is open in the
             // store gets another driver.
             Ok(Ok(Driven::Ended) | Err(Error::Lease(LeaseError::Unknown(_)))) => {
-                context.retries.clear(deployment);
                 context.soak_warnings.end(deployment);
-                context.damaged.remove(deployment);
                 context.timers.remove(deployment);
                 return;
             }
@@ -113,15 +115,13 @@ pub(crate) async fn drive(
                 kept.1.within(|| {
                     tracing::info!(%deployment, "another engine drives the deployment");
                 });
-                context.retries.clear(deployment);
                 context.soak_warnings.pass_on(deployment);
-                context.damaged.remove(deployment);
                 return;
             }
             // A retry would read the same. An admin's request to terminate the deployment
             // notifies `wake`.
             Ok(Err(Error::Damaged(damage))) => {
-                if known_damage.as_ref() != Some(&damage) {
+                if known_damage.as_deref() != Some(&damage) {
                     kept.1.within(|| {
                         tracing::error!(%deployment, %damage, "this engine cannot read the journal");
                     });
@@ -130,7 +130,6 @@ pub(crate) async fn drive(
                     context.damaged.leave(deployment);
                     // A request that came before would not wake anyone again.
                     if wake.notified().now_or_never().is_none() {
-                        context.retries.clear(deployment);
                         context.soak_warnings.pass_on(deployment);
                         return;
                     }
@@ -139,7 +138,7 @@ pub(crate) async fn drive(
                     context.damaged.add(deployment);
                     wake.notified().await;
                 }
-                known_damage = Some(damage);
+                known_damage = Some(Box::new(damage));
                 continue;
             }
             Ok(Err(error)) => {
@@ -162,6 +161,20 @@ pub(crate) async fn drive(
             // An abort must not wait for the next attempt.
             () = wake.notified() => {}
         }
+    }
+}
+
+/// Forgets what keeps a deployment from being driven when its driver ends or is dropped: another
+/// engine may drive it then.
+struct ShownFaults<'a> {
+    context: &'a DriverContext,
+    deployment: DeploymentId,
+}
+
+impl Drop for ShownFaults<'_> {
+    fn drop(&mut self) {
+        self.context.retries.clear(self.deployment);
+        self.context.damaged.remove(self.deployment);
     }
 }
 

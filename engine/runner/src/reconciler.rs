@@ -18,7 +18,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use hotswap_core::{Clock, DeploymentId, Environment, ModuleName, NodeError, Repair};
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_store::{EnvironmentJournal, Journal, LeaseError, ReadError};
@@ -50,6 +50,9 @@ pub(crate) use self::told::{OpenPlan, ToldVersions};
 
 /// How often all nodes are compared, besides on every change that the engine learns of.
 const INTERVAL: Duration = Duration::from_secs(5);
+
+/// Environments whose decisions are read at the same time when an engine starts.
+const CONCURRENT_READS: usize = 8;
 
 /// Attempts at one repair if the lease changes in between, as it does after each deployment. What
 /// was staged stays, so another attempt is short.
@@ -116,7 +119,6 @@ pub(crate) struct ReconcilerConfig {
 impl Reconciler {
     pub(crate) fn new(config: ReconcilerConfig) -> Self {
         let desired = DesiredState::new(
-            Arc::clone(&config.journal),
             Arc::clone(&config.environment_journal),
             config.projections.clone(),
             config.arrived,
@@ -198,11 +200,14 @@ impl Reconciler {
     pub(crate) async fn load(&self) -> Result<(), crate::deployments::Error> {
         let inner = &self.0;
         let decided = inner.environment_journal.decided_environments().await?;
-        for environment in decided.into_iter().chain(inner.registry.environments()) {
+        let mut environments: BTreeSet<_> = decided.into_iter().collect();
+        environments.extend(inner.registry.environments());
+        let told = stream::iter(environments).map(|environment| async move {
             let desired = inner.desired.read(&environment).await?;
-            inner.tell(&environment, &desired).await?;
-        }
-        Ok(())
+            inner.tell(&environment, &desired).await
+        });
+        let told: Result<(), Error> = told.buffer_unordered(CONCURRENT_READS).try_collect().await;
+        Ok(told?)
     }
 
     async fn compare_all(&self) {

@@ -10,7 +10,7 @@ use semver::Version;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::projections::{Error, Projections};
-use crate::success_history::last_success_before;
+use crate::success_history::{EarlierSuccesses, find_before, newest_successes};
 
 /// Knows what deployments and nodes need. Its lock keeps deletions apart from requests that begin
 /// to need something. Cheap to clone.
@@ -26,12 +26,14 @@ struct Inner {
     open: Mutex<KnownNeeds>,
 }
 
-/// What open deployments need, as far as that stays the same until they end.
+/// What deployments need, as far as that stays the same: of those that are open until they end.
 #[derive(Default)]
 struct KnownNeeds {
     /// The epoch of the store in which it was read. In another one, plans may be lost.
     epoch: Option<Arc<str>>,
     by_deployment: HashMap<DeploymentId, Arc<DeploymentNeeds>>,
+    /// What the deployments that roll out what should run can be rolled back to.
+    earlier: EarlierSuccesses,
 }
 
 /// What a deployment needs.
@@ -86,7 +88,7 @@ impl References {
     /// Hold this while something is found to be unneeded and deleted. Requests wait for it, so most
     /// of what [`Self::add_deployments`] reads is read before.
     pub(crate) async fn delete(&self) -> RwLockWriteGuard<'_, ()> {
-        if let Err(error) = self.add_open(&mut Needed::default()).await {
+        if let Err(error) = self.add_deployments(&mut Needed::default()).await {
             let error: &dyn std::error::Error = &error;
             tracing::debug!(error, "cannot read what is needed, reading it later");
         }
@@ -104,6 +106,7 @@ impl References {
     /// # Errors
     /// If the store fails.
     pub(crate) async fn add_deployments(&self, needed: &mut Needed) -> Result<(), Error> {
+        let epoch = self.0.journal.epoch();
         self.add_open(needed).await?;
         let current = self.0.journal.current_deployments(None).await?;
         for deployment in self.0.projections.summaries(&current).await? {
@@ -114,10 +117,45 @@ impl References {
             needed.add_module_of(&deployment, &why);
             let why = format!("deployment {id} in {environment} can be rolled back to it");
             needed.add_all(&deployment.previous, &why);
-            let (journal, projections) = (self.0.journal.as_ref(), &self.0.projections);
-            if let Some(success) = last_success_before(journal, projections, &deployment).await? {
-                needed.add_module_of(&success, &why);
+            self.add_earlier_success(&deployment, &epoch, needed, &why)
+                .await?;
+        }
+        let current = current.into_iter().collect();
+        self.known_needs(&epoch).earlier.retain(&current);
+        Ok(())
+    }
+
+    /// Adds what the last success before a deployment rolled out. Reads journals only where the
+    /// newest successes have changed since the last time.
+    async fn add_earlier_success(
+        &self,
+        deployment: &DeploymentSummary,
+        epoch: &Arc<str>,
+        needed: &mut Needed,
+        why: &str,
+    ) -> Result<(), Error> {
+        let newest_first = newest_successes(self.0.journal.as_ref(), deployment).await?;
+        let known = {
+            let known = self.known_needs(epoch);
+            known.earlier.get(deployment.id, &newest_first)
+        };
+        if let Some(module) = known {
+            if let Some(module) = module {
+                needed.add(&module, why);
             }
+            return Ok(());
+        }
+        let found = find_before(&self.0.projections, deployment, &newest_first).await?;
+        if let Some(success) = &found {
+            needed.add_module_of(success, why);
+        }
+        if found
+            .as_ref()
+            .is_none_or(|success| success.damage.is_none())
+        {
+            let mut known = self.known_needs(epoch);
+            let known = &mut known.earlier;
+            known.put(deployment.id, &newest_first, found.as_ref());
         }
         Ok(())
     }

@@ -98,8 +98,9 @@ impl Supervisor {
             }
             wakes.insert(deployment, Arc::clone(&wake));
         }
-        let supervisor = self.clone();
-        let term = self.lock_term().clone();
+        // Not all of the supervisor: ten thousand tasks may wait.
+        let context = Arc::clone(&self.context);
+        let (term, shutdown) = (self.lock_term().clone(), self.shutdown.clone());
         let driven = DrivenEntry {
             wakes: Arc::clone(&self.wakes),
             deployment,
@@ -107,15 +108,11 @@ impl Supervisor {
         let drive = async move {
             // Boxed, because the task would hold the future twice: as an argument, and as
             // what runs.
-            let driver = Box::pin(driver::drive(
-                Arc::clone(&supervisor.context),
-                deployment,
-                wake,
-            ));
+            let driver = Box::pin(driver::drive(context, deployment, wake));
             let driver = term.run_until_cancelled(driver);
             // Where several engines share the store, it tells which one has acquired a lost lease.
             // An engine that has it alone has lost the lease to itself: the next scan goes on.
-            supervisor.shutdown.run_until_cancelled(driver).await;
+            shutdown.run_until_cancelled(driver).await;
             drop(driven);
         };
         self.tasks.spawn_on(drive, self.threads.handle());

@@ -68,11 +68,12 @@ impl FleetInterceptor for RequestCounter {
     async fn probe(
         &self,
         fleet: &dyn Fleet,
+        environment: &Environment,
         node: &NodeId,
         version: &ModuleVersion,
         probe: &HttpProbe,
     ) -> Result<(), NodeError> {
         self.count();
-        fleet.probe(node, version, probe).await
+        fleet.probe(environment, node, version, probe).await
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use hotswap_core::{HttpProbe, ModuleVersion, NodeError, NodeId};
+use hotswap_core::{Environment, HttpProbe, ModuleVersion, NodeError, NodeId};
 use hotswap_fleet::Fleet;
 use hotswap_tests::FleetInterceptor;
 
@@ -22,6 +22,7 @@ impl FleetInterceptor for ProbedNodes {
     async fn probe(
         &self,
         fleet: &dyn Fleet,
+        environment: &Environment,
         node: &NodeId,
         version: &ModuleVersion,
         probe: &HttpProbe,
@@ -30,6 +31,6 @@ impl FleetInterceptor for ProbedNodes {
         probed
             .unwrap_or_else(PoisonError::into_inner)
             .push(node.clone());
-        fleet.probe(node, version, probe).await
+        fleet.probe(environment, node, version, probe).await
     }
 }

@@ -100,25 +100,34 @@ impl Fleet for GatedFleet {
 
     async fn probe(
         &self,
+        environment: &Environment,
         node: &NodeId,
         version: &ModuleVersion,
         probe: &HttpProbe,
     ) -> Result<(), NodeError> {
         self.links
-            .request(self.fleet.probe(node, version, probe))
+            .request(self.fleet.probe(environment, node, version, probe))
             .await
     }
 
-    async fn read(&self, node: &NodeId, module: &ModuleName) -> Result<NodeReading, NodeError> {
-        self.links.request(self.fleet.read(node, module)).await
+    async fn read(
+        &self,
+        environment: &Environment,
+        node: &NodeId,
+        module: &ModuleName,
+    ) -> Result<NodeReading, NodeError> {
+        self.links
+            .request(self.fleet.read(environment, node, module))
+            .await
     }
 
     async fn send_synthetic(
         &self,
+        environment: &Environment,
         node: &NodeId,
         traffic: &SyntheticTraffic<'_>,
     ) -> Result<(), NodeError> {
-        let request = self.fleet.send_synthetic(node, traffic);
+        let request = self.fleet.send_synthetic(environment, node, traffic);
         self.links.request(request).await
     }
 

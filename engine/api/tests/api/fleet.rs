@@ -82,6 +82,7 @@ impl Fleet for ObedientFleet {
 
     async fn probe(
         &self,
+        _environment: &Environment,
         _node: &NodeId,
         _version: &ModuleVersion,
         _probe: &HttpProbe,
@@ -89,7 +90,12 @@ impl Fleet for ObedientFleet {
         Ok(())
     }
 
-    async fn read(&self, node: &NodeId, _module: &ModuleName) -> Result<NodeReading, NodeError> {
+    async fn read(
+        &self,
+        _: &Environment,
+        node: &NodeId,
+        _module: &ModuleName,
+    ) -> Result<NodeReading, NodeError> {
         Ok(NodeReading {
             node: node.clone(),
             boot: "1".to_owned(),

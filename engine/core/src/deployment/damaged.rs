@@ -1,8 +1,8 @@
 //! The state of a deployment whose journal cannot be read from some event on.
 
 use crate::{
-    Damage, Deployment, DeploymentId, Digest, Environment, Event, EventBody, Header, ModuleName,
-    ModuleVersion, Requester, StrategyRef, Timestamp,
+    Call, Damage, Deployment, DeploymentId, Digest, Environment, Event, EventBody, Header,
+    ModuleName, ModuleVersion, Requester, StrategyRef, Timestamp,
 };
 
 use super::end::terminated;
@@ -35,7 +35,8 @@ impl Deployment {
         self.damage = Some(damage);
     }
 
-    /// Applies an event behind the damage of the journal: only what it tells of the end.
+    /// Applies an event behind the damage of the journal: only what it tells of the end, and of
+    /// the last probe.
     pub fn apply_past_damage(&mut self, event: &Event) {
         self.lifecycle = self.lifecycle.next_past_damage(&event.body);
         self.deadline.apply(event.at, &event.body);
@@ -51,6 +52,10 @@ impl Deployment {
                 failures,
                 not_updated,
             } => self.apply_ended(*outcome, failures, not_updated, event),
+            EventBody::Called {
+                request: Call::Probe { request, .. },
+                ..
+            } => self.last_probe = Some(request.clone().into()),
             EventBody::Requested(_)
             | EventBody::Gated { .. }
             | EventBody::Planned { .. }

@@ -483,6 +483,8 @@ fn eventful_journal() -> Vec<EventBody> {
         answered(3, Answer::Nodewise(vec![failure("b")])),
         called(4, Call::Promote { nodes: both() }),
         answered(4, Answer::Verdict(verdict)),
+        called(5, probe(&["a", "b"], "/ready")),
+        answered(5, Answer::Nodewise(Vec::new())),
         EventBody::Paused {
             by: "ada".into(),
             reason: None,
@@ -501,6 +503,17 @@ fn eventful_journal() -> Vec<EventBody> {
             not_updated: Vec::new(),
         },
     ]
+}
+
+fn probe(nodes: &[&str], path: &str) -> Call {
+    let request = HttpProbe {
+        path: path.to_owned(),
+        expect_status: 200,
+        expect_body: None,
+        timeout: 1000,
+    };
+    let nodes = ids(nodes);
+    Call::Probe { nodes, request }
 }
 
 #[test]
@@ -532,8 +545,8 @@ fn a_change_of_stored_states_raises_their_format() {
         text += &serde_json::to_string(&state.summary()).unwrap();
     }
     let expected = (
-        3,
-        "sha256:8d11452e215d60d3cfbf0d1dd80f33a9c3bab11aa240f4a0417ef463d9264871",
+        4,
+        "sha256:408d150678fbace7d0e054bc5142d4d4eaa467423d1907122f32b51f214ec67a",
     );
     let found = Digest::of(text.as_bytes()).to_string();
     assert_eq!(
@@ -541,4 +554,32 @@ fn a_change_of_stored_states_raises_their_format() {
         expected,
         "stored states have changed: raise Deployment::FORMAT, then change both values here"
     );
+}
+
+/// Repairs probe as the deployment did that decided what should run.
+#[test]
+fn the_last_probe_is_part_of_the_state_also_where_it_is_past_a_damage() {
+    let call = |number: u32, path: &str| called(number, probe(&["a"], path));
+    let done = |call| answered(call, Answer::Nodewise(Vec::new()));
+    let events = journal(vec![
+        planned(&["a"]),
+        call(0, "/first"),
+        done(0),
+        call(1, "/second"),
+        done(1),
+    ]);
+    let path = |state: &Deployment| state.last_probe.as_ref().map(|probe| probe.path.clone());
+    let mut state = Deployment::fold(&events[..2]).unwrap();
+    assert_eq!(path(&state), None);
+    for (event, expected) in events[2..].iter().zip(["/first", "/first", "/second"]) {
+        state.apply(event).unwrap();
+        assert_eq!(path(&state).as_deref(), Some(expected));
+    }
+    let mut damaged = Deployment::fold(&events[..2]).unwrap();
+    let why = IllegalTransition::new("torn");
+    damaged.mark_damaged(Damage::illegal(&events[2], &why));
+    events[3..]
+        .iter()
+        .for_each(|event| damaged.apply_past_damage(event));
+    assert_eq!(path(&damaged).as_deref(), Some("/second"));
 }

@@ -4,7 +4,8 @@ use crate::{Check, Finding};
 /// from.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DerivedChecks {
-    /// As the judge gets them.
+    /// As the judge gets them. [`Self::explain`] does not need them: where thousands soak, take
+    /// them out.
     pub checks: Vec<Check>,
     /// For each of them, what it was derived from.
     pub(super) origins: Vec<Option<Origin>>,
@@ -12,7 +13,10 @@ pub struct DerivedChecks {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Origin {
-    pub(super) asked: Check,
+    /// The limits of the check that was asked for. Its metric is that of the derived one.
+    pub(super) max: Option<f64>,
+    pub(super) max_increase: f64,
+    pub(super) min_increase: Option<f64>,
     pub(super) baseline: f64,
     pub(super) samples: u64,
     pub(super) drift: f64,
@@ -26,7 +30,10 @@ impl DerivedChecks {
             let Some(origin) = origin else {
                 continue;
             };
-            finding.check = origin.asked.clone();
+            let check = &mut finding.check;
+            check.max = origin.max;
+            check.max_increase = Some(origin.max_increase);
+            check.min_increase = origin.min_increase;
             finding.baseline = Some(origin.baseline);
             finding.baseline_samples = origin.samples;
             finding.reason = format!(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hotswap_common::Backoff;
-use hotswap_core::{HttpProbe, ModuleVersion, NodeError, NodeId};
+use hotswap_core::{Environment, HttpProbe, ModuleVersion, NodeError, NodeId};
 use hotswap_protocol::{ProbeAnswer, ProbeRequest};
 use reqwest::Method;
 use tokio::time::Instant;
@@ -24,6 +24,7 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// A probe of the version that is staged on a node.
 pub(super) struct Probe<'a> {
     pub(super) client: &'a NodeClient,
+    pub(super) environment: &'a Environment,
     pub(super) node: &'a NodeId,
     pub(super) version: &'a ModuleVersion,
     pub(super) expected: &'a HttpProbe,
@@ -83,7 +84,7 @@ impl Probe<'_> {
         let request = Request {
             method: Method::POST,
             path: &["v1", "modules", self.version.name.as_str(), "probe"],
-            environment: None,
+            environment: Some(self.environment),
             body: Some(to_json(&body)?),
             timeout: timeout + NODE_OVERHEAD,
             retry_for: Duration::ZERO,

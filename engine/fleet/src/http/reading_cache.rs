@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hotswap_core::{ModuleName, NodeError, NodeId, NodeReading};
+use hotswap_core::{Environment, ModuleName, NodeError, NodeId, NodeReading};
 use tokio::time::Instant;
 
-type Key = (NodeId, ModuleName);
+/// With the environment: that a node is not read for its old one says nothing to its new one.
+type Key = (Environment, NodeId, ModuleName);
 type ReadingResult = Result<NodeReading, NodeError>;
 /// Locked by the caller that reads from the node. The others wait for the lock and then find
 /// the result.
@@ -99,12 +100,13 @@ mod tests {
 
     fn key(number: usize) -> Key {
         let id = format!("node-{number}").parse().expect("a node id");
-        (id, "shop".parse().expect("a module name"))
+        let environment = "production".parse().expect("an environment");
+        (environment, id, "shop".parse().expect("a module name"))
     }
 
     fn reading() -> ReadingResult {
         Ok(NodeReading {
-            node: key(0).0,
+            node: key(0).1,
             boot: "first".to_owned(),
             at: Timestamp::default(),
             cpu_millis: 0,

@@ -98,11 +98,11 @@ pub(super) async fn warn(
     if nodes.is_empty() {
         return Vec::new();
     }
-    let name = &header.module.name;
-    let before = weak_soaks::read(fleet, name, &nodes).await;
+    let of = (&header.environment, &header.module.name);
+    let before = weak_soaks::read(fleet, of, &nodes).await;
     let start = clock.instant();
     clock.sleep_until(start + weak_soaks::COUNTED).await;
-    let after = weak_soaks::read(fleet, name, &nodes).await;
+    let after = weak_soaks::read(fleet, of, &nodes).await;
     let elapsed = clock.instant().saturating_duration_since(start);
     let rates = weak_soaks::rates(&before, &after, elapsed);
     let options = soak_options::of_config(&header.config);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hotswap_core::{
-    Call, DerivedChecks, Finding, Judge, Judgement, ModuleName, ModuleVersion, NodeId, NodeReading,
-    NodeTraffic, RecordedBaseline, SoakHistory, SoakOptions,
+    Call, DerivedChecks, Environment, Finding, Judge, Judgement, ModuleName, ModuleVersion, NodeId,
+    NodeReading, NodeTraffic, RecordedBaseline, SoakHistory, SoakOptions,
 };
 use hotswap_fleet::Fleet;
 use humantime::format_duration;
@@ -42,12 +42,12 @@ pub(super) fn soaked_nodes(calls: &[&Call]) -> Vec<NodeId> {
 /// of the reading. Nodes that do not answer are left out.
 pub(super) async fn read(
     fleet: &dyn Fleet,
-    module: &ModuleName,
+    (environment, module): (&Environment, &ModuleName),
     nodes: &[NodeId],
 ) -> HashMap<NodeId, NodeReading> {
     let mut reads = Vec::with_capacity(nodes.len());
     for node in nodes {
-        reads.push(fleet.read(node, module));
+        reads.push(fleet.read(environment, node, module));
     }
     let mut answers = stream::iter(reads).buffer_unordered(ASKED);
     let mut readings = HashMap::with_capacity(nodes.len());
@@ -139,7 +139,7 @@ pub(super) fn warnings(
                     let recorded: Vec<_> = recorded.cloned().collect();
                     let recorded = RecordedBaseline::new(module, &recorded);
                     derived = recorded.derive(checks, &SoakHistory::default());
-                    checks = derived.checks.clone();
+                    checks = std::mem::take(&mut derived.checks);
                 }
                 let findings = Judge::forecast(history.clone(), checks, options, window, &traffic);
                 let undecided = findings

@@ -216,8 +216,9 @@ impl<'a> Execution<'a> {
     ) -> Result<RecordedCall, NoAnswer> {
         self.ask_who_serves(&request).await?;
         self.check_policy(&request)?;
-        let (fleet, module) = (self.context.fleet.as_ref(), &self.header.module.name);
-        let readings = soak::initial_readings(fleet, module, &request);
+        let fleet = self.context.fleet.as_ref();
+        let of = (&self.header.environment, &self.header.module.name);
+        let readings = soak::initial_readings(fleet, of, &request);
         let activity = CallActivity(&request);
         let readings = self.scope.run(self.writer, &activity, readings).await??;
         self.budget.spend_readings(&readings);

@@ -245,11 +245,22 @@ impl Fleet for ListedFleet {
         Ok(())
     }
 
-    async fn probe(&self, _: &NodeId, _: &ModuleVersion, _: &HttpProbe) -> Result<(), NodeError> {
+    async fn probe(
+        &self,
+        _: &Environment,
+        _: &NodeId,
+        _: &ModuleVersion,
+        _: &HttpProbe,
+    ) -> Result<(), NodeError> {
         Ok(())
     }
 
-    async fn read(&self, node: &NodeId, _: &ModuleName) -> Result<NodeReading, NodeError> {
+    async fn read(
+        &self,
+        _: &Environment,
+        node: &NodeId,
+        _: &ModuleName,
+    ) -> Result<NodeReading, NodeError> {
         self.connect()?;
         if self.local_faults.is_none() {
             return Err(NodeError::Other("no counters".into()));

@@ -78,7 +78,10 @@ impl NodeOperations<'_> {
                 self.order_within(unlimited, nodes, operation, action).await
             }
             Call::Probe { nodes, request } => {
-                let probe = |node| self.fleet.probe(node, self.module, request);
+                let probe = |node| {
+                    self.fleet
+                        .probe(self.environment, node, self.module, request)
+                };
                 let limits = CallLimits {
                     max_unavailable: usize::MAX,
                     ..limits.0

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use hotswap_core::{ModuleVersion, NodeId, SyntheticRequests};
+use hotswap_core::{Environment, ModuleVersion, NodeId, SyntheticRequests};
 use hotswap_fleet::{Fleet, SyntheticTraffic};
 
 use crate::soak_probes::SoakProbes;
@@ -50,16 +50,20 @@ impl ProbedSoak {
     }
 
     /// Asks the nodes to send requests until they are asked again after `interval`.
-    pub(super) async fn go_on(&mut self, fleet: &dyn Fleet, interval: Duration) {
-        self.refused = self.ask(fleet, 2 * interval + MARGIN).await;
+    pub(super) async fn go_on(&mut self, of: (&dyn Fleet, &Environment), interval: Duration) {
+        self.refused = self.ask(of, 2 * interval + MARGIN).await;
     }
 
     /// Asks the nodes to end. One that does not hear it ends by itself.
-    pub(super) async fn end(&self, fleet: &dyn Fleet) {
-        self.ask(fleet, Duration::ZERO).await;
+    pub(super) async fn end(&self, fleet: &dyn Fleet, environment: &Environment) {
+        self.ask((fleet, environment), Duration::ZERO).await;
     }
 
-    async fn ask(&self, fleet: &dyn Fleet, lasting: Duration) -> Option<String> {
+    async fn ask(
+        &self,
+        (fleet, environment): (&dyn Fleet, &Environment),
+        lasting: Duration,
+    ) -> Option<String> {
         let mut asked = Vec::with_capacity(self.nodes.len());
         for (node, &(to_version, to_others)) in &self.nodes {
             let traffic = SyntheticTraffic {
@@ -71,7 +75,7 @@ impl ProbedSoak {
                 lasting,
             };
             asked.push(async move {
-                let asked = fleet.send_synthetic(node, &traffic).await;
+                let asked = fleet.send_synthetic(environment, node, &traffic).await;
                 asked.err().map(|error| format!("{node}: {error}"))
             });
         }

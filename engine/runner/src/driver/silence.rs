@@ -1,6 +1,5 @@
 //! Nodes of a soak that do not report in any more.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use hotswap_core::{Health, Judgement, NodeId, Verdict};
@@ -23,9 +22,13 @@ const GRACE: Duration = Duration::from_secs(12);
 pub(super) struct SilenceWatch {
     /// How many nodes may be silent, unless they are all that run the new version.
     tolerated: usize,
-    /// Since when nodes are away that have [`GRACE`].
-    away: BTreeMap<NodeId, Instant>,
+    away: AwayNodes,
 }
+
+/// Since when nodes are away that have [`GRACE`], sorted by node. No map, which holds room for
+/// eleven nodes as soon as it has had one: ten thousand soaks may be under way.
+#[derive(Default)]
+struct AwayNodes(Vec<(NodeId, Instant)>);
 
 /// A node that does not report in, and what was last heard of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +41,7 @@ impl SilenceWatch {
     pub(super) fn new(tolerated: usize) -> Self {
         Self {
             tolerated,
-            away: BTreeMap::new(),
+            away: AwayNodes::default(),
         }
     }
 
@@ -80,7 +83,7 @@ impl SilenceWatch {
                 Health::Unknown if fleet.is_unheard(node) => true,
                 // It gets the time to report in.
                 Health::Unknown => {
-                    self.away.entry(node.clone()).or_insert(now);
+                    self.away.since(node, now);
                     continue;
                 }
                 Health::Passing | Health::Warning => {
@@ -89,7 +92,7 @@ impl SilenceWatch {
                 }
             };
             if has_grace {
-                let since = *self.away.entry(node.clone()).or_insert(now);
+                let since = self.away.since(node, now);
                 if now.saturating_duration_since(since) < GRACE {
                     continue;
                 }
@@ -100,6 +103,36 @@ impl SilenceWatch {
             });
         }
         silent
+    }
+}
+
+impl AwayNodes {
+    /// Since when a node is away: from `now` on, if it was not until now.
+    fn since(&mut self, node: &NodeId, now: Instant) -> Instant {
+        match self.place(node) {
+            Ok(place) => self.0[place].1,
+            Err(place) => {
+                if self.0.is_empty() {
+                    self.0.reserve_exact(1);
+                }
+                self.0.insert(place, (node.clone(), now));
+                now
+            }
+        }
+    }
+
+    /// Forgets a node that is back. Frees its memory with the last one.
+    fn remove(&mut self, node: &NodeId) {
+        if let Ok(place) = self.place(node) {
+            self.0.remove(place);
+            if self.0.is_empty() {
+                self.0 = Vec::new();
+            }
+        }
+    }
+
+    fn place(&self, node: &NodeId) -> Result<usize, usize> {
+        self.0.binary_search_by(|(away, _)| away.cmp(node))
     }
 }
 
@@ -209,6 +242,22 @@ mod tests {
         assert_eq!(nodes, ids(&["b"]));
         assert!(after >= GRACE && after < 2 * GRACE, "{after:?}");
         assert_eq!(ended_by(&fleet, 1).await, None);
+    }
+
+    #[test]
+    fn nodes_that_are_back_take_no_memory() {
+        let (first, second) = (Instant::now(), Instant::now() + GRACE);
+        let mut away = AwayNodes::default();
+        let nodes = ids(&["b", "a", "c"]);
+        for node in &nodes {
+            assert_eq!(away.since(node, first), first);
+        }
+        for node in &nodes {
+            assert_eq!(away.since(node, second), first);
+            away.remove(node);
+        }
+        assert_eq!(away.0.capacity(), 0);
+        assert_eq!(away.since(&nodes[0], second), second);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hotswap_core::{
-    BeforeSoak, Call, ClientFaults, Clock, DeploymentId, DerivedChecks, Finding,
-    InconsistentReading, Judge, ModuleName, ModuleVersion, NodeReading, RecordedBaseline, SoakPlan,
+    BeforeSoak, Call, ClientFaults, Clock, DeploymentId, DerivedChecks, Environment, Finding,
+    InconsistentReading, Judge, ModuleVersion, NodeReading, RecordedBaseline, SoakPlan,
     SoakReadings, Verdict,
 };
 use hotswap_fleet::Fleet;
@@ -53,7 +53,7 @@ pub(super) struct Sources<'a> {
 /// A soak that is under way.
 pub(super) struct Soak {
     deployment: DeploymentId,
-    module: ModuleName,
+    environment: Environment,
     silence: SilenceWatch,
     window: Duration,
     end: End,
@@ -104,8 +104,9 @@ impl Soak {
             probes.map(|probes| ProbedSoak::new(probes.clone(), module, &canary, &baseline));
         let queried = QueriedSoak::new(&checks, module, sides, &readings, &context);
         let (checks, derived) = if baseline.is_empty() {
-            let derived = RecordedBaseline::new(module, &readings).derive(checks, &context.history);
-            (derived.checks.clone(), Some(derived))
+            let recorded = RecordedBaseline::new(module, &readings);
+            let mut derived = recorded.derive(checks, &context.history);
+            (std::mem::take(&mut derived.checks), Some(derived))
         } else {
             (checks, None)
         };
@@ -120,7 +121,7 @@ impl Soak {
         let readings = SoakReadings::new(canary, baseline, module.clone(), needs, readings);
         Some(Self {
             deployment: context.deployment,
-            module: module.name.clone(),
+            environment: context.environment,
             silence: SilenceWatch::new(context.tolerated),
             window,
             end,
@@ -156,7 +157,7 @@ impl Soak {
 
     async fn end_probes(&self, fleet: &dyn Fleet) {
         if let Some(probed) = &self.probed {
-            Box::pin(probed.end(fleet)).await;
+            Box::pin(probed.end(fleet, &self.environment)).await;
         }
     }
 
@@ -215,7 +216,7 @@ impl Soak {
         let probed = self.probed.as_mut()?;
         tokio::select! {
             biased;
-            () = probed.go_on(fleet, interval(self.window)) => None,
+            () = probed.go_on((fleet, &self.environment), interval(self.window)) => None,
             silent = self.silence.wait(self.readings.canary(), fleet, timers, End::NEVER) => silent,
         }
     }
@@ -226,7 +227,7 @@ impl Soak {
         // Beside the reading: a node that hangs must not hold up the watch.
         let answers = tokio::select! {
             biased;
-            answers = ask(sources, &self.module, &self.readings, queried) => answers,
+            answers = ask(sources, &self.environment, &self.readings, queried) => answers,
             silent = self.silence.wait(self.readings.canary(), sources.fleet, timers, End::NEVER) => {
                 return Some(silence::conclude(self.verdict(), &silent.unwrap_or_default()));
             }
@@ -265,7 +266,7 @@ impl Soak {
     async fn observe(&mut self, sources: &Sources<'_>, timers: &Timers) {
         loop {
             let queried = self.queried.as_deref();
-            let answers = ask(sources, &self.module, &self.readings, queried).await;
+            let answers = ask(sources, &self.environment, &self.readings, queried).await;
             self.note_local_fault(sources, answers.local_fault.as_deref());
             if answers.local_fault.is_none() {
                 self.take(answers);

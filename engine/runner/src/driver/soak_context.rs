@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use hotswap_core::{Answer, DeploymentId, Header, RecordedCall, SoakHistory, SoakOptions};
+use hotswap_core::{
+    Answer, DeploymentId, Environment, Header, RecordedCall, SoakHistory, SoakOptions,
+};
 
 use super::fresh_baseline::FreshBaseline;
 use super::members::Members;
@@ -14,6 +16,7 @@ use crate::soak_queries::{self, SoakQuery};
 #[derive(Debug, Clone)]
 pub(super) struct SoakContext {
     pub(super) deployment: DeploymentId,
+    pub(super) environment: Environment,
     /// The evidence of earlier soaks.
     pub(super) history: SoakHistory,
     pub(super) options: SoakOptions,
@@ -36,6 +39,7 @@ impl SoakContext {
     ) -> Self {
         let mut context = Self {
             deployment: header.id,
+            environment: header.environment.clone(),
             history: SoakHistory::default(),
             options: soak_options::of_config(&header.config),
             probes: soak_probes::of_config(&header.config).map(Arc::new),

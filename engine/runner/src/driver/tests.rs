@@ -261,6 +261,18 @@ async fn a_revert_goes_on_above_the_fences_that_the_nodes_have_seen() {
     assert_eq!(status, Status::RolledBack);
 }
 
+/// Its lease may have passed to another engine, which knows nothing of the faults of this one.
+#[tokio::test(start_paused = true)]
+async fn the_faults_of_a_driver_that_was_dropped_are_not_shown_any_more() {
+    let mut fixture = Fixture::start().await;
+    fixture.wait_for_attempts(2).await;
+    fixture.context.damaged.add(fixture.deployment);
+    fixture.driver.abort();
+    assert!((&mut fixture.driver).await.unwrap_err().is_cancelled());
+    assert_eq!(fixture.attempts(), 0);
+    assert_eq!(fixture.context.damaged.count(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_driver_of_a_deployment_that_was_deleted_ends() {
     let fixture = Fixture::start().await;
@@ -350,12 +362,14 @@ async fn a_driver_retries_where_this_machine_can_send_no_order() {
 #[tokio::test(start_paused = true)]
 async fn an_append_forgets_the_fault_and_the_delay_of_the_attempts_before() {
     let mut fixture = Fixture::start().await;
-    fixture.wait_for_attempts(9).await;
+    // It has made the plan.
+    fixture.wait_for_attempts(1).await;
     fixture.driver.abort();
     assert!((&mut fixture.driver).await.unwrap_err().is_cancelled());
     let (context, deployment) = (&fixture.context, fixture.deployment);
     let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
     for _ in 0..9 {
+        context.record_fault(deployment, "a fault".to_owned());
         backoff.next_delay();
     }
     reset_after_progress(context, deployment, &mut backoff);

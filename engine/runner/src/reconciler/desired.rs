@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hotswap_core::{
-    Call, Deployment, DeploymentId, Environment, EventBody, HttpProbe, ModuleName, ModuleVersion,
-    NodeId, Selector, Timestamp,
+    Deployment, DeploymentId, Environment, HttpProbe, ModuleName, ModuleVersion, NodeId, Selector,
+    Timestamp,
 };
-use hotswap_store::{Decision, EnvironmentJournal, Journal, NodeRecord, ReadError};
+use hotswap_store::{Decision, EnvironmentJournal, NodeRecord};
 
 use crate::arrived_nodes::ArrivedNodes;
 use crate::projections::{Error, Projections};
@@ -81,7 +81,6 @@ type ByDeployment = HashMap<DeploymentId, Arc<ModuleDecision>>;
 
 /// Reads what was decided. Remembers what deployments decided: that never changes.
 pub(super) struct DesiredState {
-    journal: Arc<dyn Journal>,
     environment_journal: Arc<dyn EnvironmentJournal>,
     projections: Projections,
     arrived: Arc<ArrivedNodes>,
@@ -90,13 +89,11 @@ pub(super) struct DesiredState {
 
 impl DesiredState {
     pub(super) fn new(
-        journal: Arc<dyn Journal>,
         environment_journal: Arc<dyn EnvironmentJournal>,
         projections: Projections,
         arrived: Arc<ArrivedNodes>,
     ) -> Self {
         Self {
-            journal,
             environment_journal,
             projections,
             arrived,
@@ -225,25 +222,8 @@ impl DesiredState {
             target,
             since: state.ended_at.unwrap_or(state.updated_at),
             deployment: Some(id),
-            probe: self.last_probe(id).await?,
+            probe: state.last_probe.as_deref().cloned(),
         }))
-    }
-
-    /// The last probe of a deployment's strategy.
-    async fn last_probe(&self, id: DeploymentId) -> Result<Option<HttpProbe>, ReadError> {
-        let events = match self.journal.readable_events(id, 0).await {
-            Ok(events) => events,
-            Err(ReadError::Unknown(_)) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let mut probes = events.into_iter().filter_map(|event| match event.body {
-            EventBody::Called {
-                request: Call::Probe { request, .. },
-                ..
-            } => Some(request),
-            _ => None,
-        });
-        Ok(probes.next_back())
     }
 }
 

@@ -193,11 +193,12 @@ impl RepairContext {
         fence: Fence,
         position: u64,
     ) -> Result<Attempt, Error> {
+        let environment = &guard.place().environment;
         let order = |step: &str, action| Order {
             operation: format!("repair-{position}.{step}"),
             fence,
             deployment: planned.deployment,
-            environment: guard.place().environment.clone(),
+            environment: environment.clone(),
             module: planned.repair.module.clone(),
             action,
         };
@@ -211,7 +212,7 @@ impl RepairContext {
             let stage = order("stage", Action::Stage(to.clone()));
             self.fleet.order(node, &stage).await?;
             match &planned.probe {
-                Some(probe) => self.fleet.probe(node, to, probe).await,
+                Some(probe) => self.fleet.probe(environment, node, to, probe).await,
                 None => Ok(()),
             }
         };
@@ -227,7 +228,6 @@ impl RepairContext {
         }
         // Staging may have taken long, and the lease may be lost by now. A node without an order of
         // the new holder would still obey.
-        let environment = &guard.place().environment;
         let is_current = self.leases.is_current(environment, fence).await;
         if !is_current.map_err(Error::Confirm)? {
             return Ok(Attempt::LeaseChanged);

@@ -70,9 +70,10 @@ impl MetricsSampler {
             let modules = modules.iter();
             modules.map(move |module| (node.clone(), module.clone()))
         });
+        let environment = &self.environment;
         let readings: Readings = stream::iter(pairs.collect::<Vec<_>>())
             .map(|(node, module)| async move {
-                let reading = engine.fleet.read(&node, &module).await.ok()?;
+                let reading = engine.fleet.read(environment, &node, &module).await.ok()?;
                 Some(((node, module), reading))
             })
             .buffer_unordered(CONCURRENCY)

@@ -128,7 +128,9 @@ async fn a_failure_repeats_only_the_start_of_long_texts() {
     for answer in [wrong, nonsense] {
         let fake = FakeNode::start(move |_, _| FakeResponse::Json(200, answer.clone())).await;
         let (fleet, _) = fleet(&[&fake.url]).await;
-        let failed = fleet.probe(&node("node-0"), &version(), &probe).await;
+        let failed = fleet
+            .probe(&production(), &node("node-0"), &version(), &probe)
+            .await;
         let NodeError::Unhealthy(reason) = failed.expect_err("it failed") else {
             panic!("it is unhealthy");
         };
@@ -172,7 +174,7 @@ async fn an_answer_that_is_not_a_nodes_is_an_error() {
     ] {
         let fake = FakeNode::start(move |_, _| FakeResponse::Json(200, answer.clone())).await;
         let (fleet, _) = fleet(&[&fake.url]).await;
-        let error = fleet.read(&node("node-0"), &shop()).await;
+        let error = fleet.read(&production(), &node("node-0"), &shop()).await;
         let error = error.expect_err("it cannot be read");
         assert!(matches!(error, NodeError::Other(_)), "{error:?}");
         assert!(error.to_string().contains(expected), "{error}");

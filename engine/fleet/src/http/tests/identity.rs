@@ -4,7 +4,8 @@ use hotswap_core::{Action, Health, HttpProbe, NodeError};
 
 use super::fake_node::{FakeNode, FakeResponse, module_status};
 use super::*;
-use crate::Fleet;
+use crate::fleet::moved_error;
+use crate::{Fleet, SyntheticTraffic};
 
 fn probe() -> HttpProbe {
     HttpProbe {
@@ -32,8 +33,8 @@ async fn every_request_names_the_node_and_the_start_that_it_is_for() {
     let id = node("node-0");
     // Whatever comes of them.
     let _ = fleet.order(&id, &order(Action::Settle)).await;
-    let _ = fleet.probe(&id, &version(), &probe()).await;
-    let _ = fleet.read(&id, &shop()).await;
+    let _ = fleet.probe(&production(), &id, &version(), &probe()).await;
+    let _ = fleet.read(&production(), &id, &shop()).await;
     let _ = fleet.nodes(&production(), &shop()).await;
     let requests = fake.requests();
     assert_eq!(requests.len(), 4);
@@ -122,7 +123,40 @@ async fn a_survivor_at_a_dead_nodes_address_does_not_keep_it_alive() {
     register_start(&registry, &fake.url).await;
     clock.advance(Duration::from_secs(60));
     let fleet = HttpFleet::new(registry.clone(), TOKEN, options()).expect("it is set up");
-    let _ = fleet.read(&node("node-0"), &shop()).await;
+    let _ = fleet.read(&production(), &node("node-0"), &shop()).await;
     let health = registry.member(&node("node-0")).map(|member| member.health);
     assert_eq!(health, Some(Health::Critical));
+}
+
+#[tokio::test]
+async fn a_node_that_has_moved_is_not_asked_for_its_old_environment() {
+    let fake = FakeNode::start(|_, _| FakeResponse::Json(200, module_status(0))).await;
+    let (fleet, registry) = fleet(&[&fake.url]).await;
+    let id = node("node-0");
+    let registration = registration("staging", &fake.url);
+    let registered = registry.register(id.clone(), registration).await;
+    registered.expect("it registers");
+    let traffic = SyntheticTraffic {
+        version: &version(),
+        to_version: true,
+        to_others: false,
+        path: "/",
+        rate_per_second: 1.0,
+        lasting: Duration::from_secs(1),
+    };
+    let staging = "staging".parse().expect("an environment");
+    let moved = || Some(moved_error(&staging));
+    let of = production();
+    let ordered = fleet.order(&id, &order(Action::Settle)).await;
+    assert_eq!(ordered.err(), moved());
+    let probed = fleet.probe(&of, &id, &version(), &probe()).await;
+    assert_eq!(probed.err(), moved());
+    assert_eq!(fleet.active(&of, &id, &shop()).await.err(), moved());
+    assert_eq!(fleet.read(&of, &id, &shop()).await.err(), moved());
+    let asked = fleet.send_synthetic(&of, &id, &traffic).await;
+    assert_eq!(asked.err(), moved());
+    assert_eq!(fake.requests().len(), 0);
+    // What its old environment was told is not an answer to its new one.
+    let read = fleet.read(&staging, &id, &shop()).await;
+    assert!(read.is_ok(), "{read:?}");
 }

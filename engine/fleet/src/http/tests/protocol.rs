@@ -225,13 +225,19 @@ async fn a_node_that_answers_any_request_is_alive() {
         let id = node("node-0");
         let refused = match request {
             "order" => fleet.order(&id, &order(Action::Settle)).await.is_err(),
-            "probe" => fleet.probe(&id, &version(), &probe).await.is_err(),
+            "probe" => fleet
+                .probe(&production(), &id, &version(), &probe)
+                .await
+                .is_err(),
             "active" => {
                 let active = fleet.active(&production(), &id, &shop()).await;
                 active.is_err()
             }
-            "synthetic" => fleet.send_synthetic(&id, &share).await.is_err(),
-            _ => fleet.read(&id, &shop()).await.is_err(),
+            "synthetic" => fleet
+                .send_synthetic(&production(), &id, &share)
+                .await
+                .is_err(),
+            _ => fleet.read(&production(), &id, &shop()).await.is_err(),
         };
         assert!(refused, "{request}");
         let health = registry.member(&id).map(|member| member.health);
@@ -250,11 +256,18 @@ async fn a_step_of_the_wall_clock_changes_no_span_between_readings() {
     drop(fleet);
     let fleet = HttpFleet::new(registry, TOKEN, fresh).expect("it is set up");
     let id = node("node-0");
-    let mut last = fleet.read(&id, &shop()).await.expect("a reading").at;
+    let mut last = fleet
+        .read(&production(), &id, &shop())
+        .await
+        .expect("a reading")
+        .at;
     for step in [3600, -7200] {
         clock.step(step);
         clock.advance(Duration::from_secs(5));
-        let reading = fleet.read(&id, &shop()).await.expect("a reading");
+        let reading = fleet
+            .read(&production(), &id, &shop())
+            .await
+            .expect("a reading");
         assert_eq!(reading.at.since(last), Duration::from_secs(5), "{step} s");
         last = reading.at;
     }
@@ -265,7 +278,7 @@ async fn a_reading_holds_the_counters_of_the_node() {
     let fake = FakeNode::start(|_, _| FakeResponse::Json(200, module_status(6))).await;
     let (fleet, _) = fleet(&[&fake.url]).await;
     let reading = fleet
-        .read(&node("node-0"), &shop())
+        .read(&production(), &node("node-0"), &shop())
         .await
         .expect("it reads");
     assert_eq!(reading.boot, "first");
@@ -286,8 +299,8 @@ async fn many_readers_share_one_request() {
     let fake =
         FakeNode::start(|number, _| FakeResponse::Json(200, module_status(number as u64))).await;
     let (fleet, _) = fleet(&[&fake.url]).await;
-    let (id, module) = (node("node-0"), shop());
-    let all = join_all((0..500).map(|_| fleet.read(&id, &module))).await;
+    let (of, id, module) = (production(), node("node-0"), shop());
+    let all = join_all((0..500).map(|_| fleet.read(&of, &id, &module))).await;
     assert!(all.iter().all(Result::is_ok));
     assert_eq!(fake.requests().len(), 1);
 }
@@ -297,7 +310,7 @@ async fn reading_a_module_that_the_node_does_not_hold_is_refused() {
     let fake = FakeNode::start(|_, _| problem(404, "no such module")).await;
     let (fleet, _) = fleet(&[&fake.url]).await;
     let error = fleet
-        .read(&node("node-0"), &shop())
+        .read(&production(), &node("node-0"), &shop())
         .await
         .expect_err("none");
     let expected = "it holds no version of module 'shop'".to_owned();
@@ -325,7 +338,7 @@ async fn a_probe_is_repeated_until_the_answer_is_as_expected() {
     .await;
     let (fleet, _) = fleet(&[&fake.url]).await;
     let good = fleet
-        .probe(&node("node-0"), &version(), &probe(20_000))
+        .probe(&production(), &node("node-0"), &version(), &probe(20_000))
         .await;
     assert_eq!(good, Ok(()));
     let requests = fake.requests();
@@ -343,7 +356,7 @@ async fn a_failing_probe_reports_the_last_answer() {
     let (fleet, _) = fleet(&[&fake.url]).await;
     for timeout in [0, 200] {
         let error = fleet
-            .probe(&node("node-0"), &version(), &probe(timeout))
+            .probe(&production(), &node("node-0"), &version(), &probe(timeout))
             .await;
         let NodeError::Unhealthy(reason) = error.expect_err("never good") else {
             panic!("it is unhealthy");
@@ -357,7 +370,7 @@ async fn a_refused_probe_ends_at_once() {
     let fake = FakeNode::start(|_, _| problem(409, "version 1.2.3 is not staged")).await;
     let (fleet, _) = fleet(&[&fake.url]).await;
     let error = fleet
-        .probe(&node("node-0"), &version(), &probe(60_000))
+        .probe(&production(), &node("node-0"), &version(), &probe(60_000))
         .await;
     let expected = NodeError::Refused("version 1.2.3 is not staged".to_owned());
     assert_eq!(error, Err(expected));
@@ -367,7 +380,9 @@ async fn a_refused_probe_ends_at_once() {
 #[tokio::test]
 async fn a_probe_of_a_stopped_node_is_unreachable() {
     let (fleet, _) = fleet(&[&unused_address().await]).await;
-    let error = fleet.probe(&node("node-0"), &version(), &probe(100)).await;
+    let error = fleet
+        .probe(&production(), &node("node-0"), &version(), &probe(100))
+        .await;
     assert!(matches!(error, Err(NodeError::Unreachable(_))), "{error:?}");
 }
 

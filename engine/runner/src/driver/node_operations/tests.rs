@@ -56,6 +56,7 @@ impl Fleet for FakeFleet {
 
     async fn probe(
         &self,
+        _: &Environment,
         _: &NodeId,
         _: &ModuleVersion,
         probe: &HttpProbe,
@@ -63,7 +64,12 @@ impl Fleet for FakeFleet {
         Err(NodeError::Unhealthy(probe.path.clone()))
     }
 
-    async fn read(&self, _: &NodeId, _: &ModuleName) -> Result<NodeReading, NodeError> {
+    async fn read(
+        &self,
+        _: &Environment,
+        _: &NodeId,
+        _: &ModuleName,
+    ) -> Result<NodeReading, NodeError> {
         Err(NodeError::Other("no counters".into()))
     }
 

@@ -89,11 +89,22 @@ impl Fleet for FakeFleet {
         }
     }
 
-    async fn probe(&self, _: &NodeId, _: &ModuleVersion, _: &HttpProbe) -> Result<(), NodeError> {
+    async fn probe(
+        &self,
+        _: &Environment,
+        _: &NodeId,
+        _: &ModuleVersion,
+        _: &HttpProbe,
+    ) -> Result<(), NodeError> {
         Ok(())
     }
 
-    async fn read(&self, _: &NodeId, _: &ModuleName) -> Result<NodeReading, NodeError> {
+    async fn read(
+        &self,
+        _: &Environment,
+        _: &NodeId,
+        _: &ModuleName,
+    ) -> Result<NodeReading, NodeError> {
         Err(NodeError::Other("no counters".into()))
     }
 

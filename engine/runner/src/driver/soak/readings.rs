@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hotswap_core::{
-    Call, Check, Judge, ModuleName, NodeError, NodeId, NodeReading, QueryReading, SoakReadings,
+    Call, Check, Environment, Judge, ModuleName, NodeError, NodeId, NodeReading, QueryReading,
+    SoakReadings,
 };
 use hotswap_fleet::Fleet;
 
@@ -32,7 +33,7 @@ pub(super) struct Answers {
 /// [`Error::Nodes`] if this machine cannot ask all of them.
 pub(in super::super) async fn initial_readings(
     fleet: &dyn Fleet,
-    module: &ModuleName,
+    of: (&Environment, &ModuleName),
     call: &Call,
 ) -> Result<Vec<NodeReading>, Error> {
     match call {
@@ -43,7 +44,7 @@ pub(in super::super) async fn initial_readings(
             window,
         } if needs_readings(checks, Duration::from_millis(*window)) => {
             let nodes: BTreeSet<_> = canary.iter().chain(baseline).collect();
-            let (mut readings, fault) = read(fleet, module, nodes.into_iter()).await;
+            let (mut readings, fault) = read(fleet, of, nodes.into_iter()).await;
             if let Some(reason) = fault {
                 return Err(local_fault(reason));
             }
@@ -77,7 +78,7 @@ pub(super) fn needs_readings(checks: &[Check], window: Duration) -> bool {
 /// provider has a time-out.
 pub(super) async fn ask(
     sources: &Sources<'_>,
-    module: &ModuleName,
+    environment: &Environment,
     soak: &SoakReadings,
     queried: Option<&QueriedSoak>,
 ) -> Answers {
@@ -87,7 +88,8 @@ pub(super) async fn ask(
             None => Vec::new(),
         }
     };
-    let read = read(sources.fleet, module, soak.nodes());
+    let of = (environment, soak.module());
+    let read = read(sources.fleet, of, soak.nodes());
     let ((readings, local_fault), queries) = tokio::join!(read, asked);
     Answers {
         readings,
@@ -100,13 +102,13 @@ pub(super) async fn ask(
 /// this machine could not ask some of them.
 async fn read<'a>(
     fleet: &dyn Fleet,
-    module: &ModuleName,
+    (environment, module): (&Environment, &ModuleName),
     nodes: impl ExactSizeIterator<Item = &'a NodeId>,
 ) -> (Vec<NodeReading>, Option<String>) {
     let count = nodes.len();
     let mut reads = Vec::with_capacity(count);
     for node in nodes {
-        reads.push(fleet.read(node, module));
+        reads.push(fleet.read(environment, node, module));
     }
     let mut answers = stream::iter(reads).buffer_unordered(CONCURRENT_READS);
     let mut readings = Vec::with_capacity(count);

@@ -54,10 +54,11 @@ fn faulty_fleet(faults: u32) -> ListedFleet {
 
 #[tokio::test(start_paused = true)]
 async fn no_soak_begins_without_the_nodes_that_this_machine_cannot_ask() {
-    let module = fixture::module("2.0.0").name;
-    let first = initial_readings(&faulty_fleet(1), &module, &soak()).await;
+    let header = fixture::header();
+    let of = (&header.environment, &header.module.name);
+    let first = initial_readings(&faulty_fleet(1), of, &soak()).await;
     assert!(matches!(first, Err(Error::Nodes(_))), "{first:?}");
-    let readings = initial_readings(&faulty_fleet(0), &module, &soak()).await;
+    let readings = initial_readings(&faulty_fleet(0), of, &soak()).await;
     assert_eq!(readings.unwrap().len(), 2);
 }
 
