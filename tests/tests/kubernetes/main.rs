@@ -15,6 +15,7 @@ mod proofs;
 mod redis;
 mod release;
 mod renderer;
+mod routing;
 mod schema;
 mod series;
 mod store;
