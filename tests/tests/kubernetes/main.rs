@@ -5,9 +5,11 @@
 mod admission;
 mod alerts;
 mod collector;
+mod dockerfile;
 mod documentation;
 mod groups;
 mod guards;
+mod limits;
 mod load;
 mod manifests;
 mod network;
