@@ -15,7 +15,7 @@ COPY . .
 # Everything that cargo downloads and compiles stays out of the layers.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
-    cargo build --release --locked --package hotswap-cli \
+    cargo build --release --locked --package hotswap \
     && strip --strip-all -o /hotswap target/release/hotswap
 RUN install --directory --mode=0750 --owner=65532 --group=65532 /data
 

@@ -46,6 +46,17 @@ pub const HELM: GoProgram = GoProgram {
     is_static: false,
 };
 
+/// A controller of Ingresses and of the Gateway API, and the proxy that they configure.
+pub const TRAEFIK: GoProgram = GoProgram {
+    name: "traefik",
+    module: "traefik",
+    version: "3.6.12",
+    package: "github.com/traefik/traefik/v3/cmd/traefik",
+    tags: "",
+    linker_flags: "",
+    is_static: true,
+};
+
 /// A server with the interface of Amazon S3, which keeps objects as files.
 pub const VERSITYGW: GoProgram = GoProgram {
     name: "versitygw",

@@ -6,9 +6,11 @@ use anyhow::{Context, Result, bail};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -29,13 +31,18 @@ const RECORD_SEPARATOR: char = '\u{1e}';
 /// A connection to a hub of an engine, by the SignalR protocol in JSON.
 pub struct HubClient {
     sink: Arc<Mutex<Sink>>,
-    stream: SplitStream<WebSocketStream<TcpStream>>,
+    stream: SplitStream<WebSocketStream<Box<dyn Connection>>>,
     records: VecDeque<Value>,
     /// Engines disconnect a client that sends nothing.
     _pings: AbortOnDropHandle<()>,
 }
 
-type Sink = SplitSink<WebSocketStream<TcpStream>, Message>;
+type Sink = SplitSink<WebSocketStream<Box<dyn Connection>>, Message>;
+
+/// A connection to an engine: TCP, or TLS over it.
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 impl HubClient {
     /// Connects to the hub of deployments.
@@ -68,10 +75,27 @@ impl HubClient {
     /// If the engine does not accept.
     pub async fn connect_at(base: &str, hub: &str) -> Result<Self> {
         let addr = base.trim_start_matches("http://");
-        let mut request = format!("ws://{addr}/hubs/{hub}").into_client_request()?;
-        let bearer = HeaderValue::from_str(&format!("Bearer {TOKEN}"))?;
-        request.headers_mut().insert("authorization", bearer);
         let stream = TcpStream::connect(addr).await?;
+        let url = format!("ws://{addr}/hubs/{hub}");
+        Self::connect_over(Box::new(stream), &url, TOKEN).await
+    }
+
+    /// Connects to the hub of deployments at `url`, over a connection to it with TLS.
+    ///
+    /// # Errors
+    /// If the engine does not accept.
+    pub async fn connect_over_tls(
+        stream: TlsStream<TcpStream>,
+        url: &str,
+        token: &str,
+    ) -> Result<Self> {
+        Self::connect_over(Box::new(stream), url, token).await
+    }
+
+    async fn connect_over(stream: Box<dyn Connection>, url: &str, token: &str) -> Result<Self> {
+        let mut request = url.into_client_request()?;
+        let bearer = HeaderValue::from_str(&format!("Bearer {token}"))?;
+        request.headers_mut().insert("authorization", bearer);
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
         let (sink, stream) = socket.split();
         let sink = Arc::new(Mutex::new(sink));

@@ -17,6 +17,9 @@ use crate::child_process::ChildProcess;
 use crate::listed_events::ListedEvents;
 use crate::tools;
 
+/// Where processes listen, if nothing else is asked for.
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 /// Time limit of every wait and request.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -60,8 +63,8 @@ pub struct Installation {
 /// stands before that in the engine's configuration.
 #[derive(Clone, Copy)]
 enum Meeting<'a> {
-    /// Nodes report in to the engine.
-    ReportIn,
+    /// Nodes report in to the engine. All listen at this address.
+    ReportIn(IpAddr),
     /// Nodes report in to the engine, which speaks HTTPS.
     ReportInOverHttps,
     /// Nodes register in the registry, where the engine finds them.
@@ -86,8 +89,21 @@ impl Installation {
         node_count: usize,
         flags: &[&str],
     ) -> Result<Self> {
-        let meeting = Meeting::ReportIn;
+        let meeting = Meeting::ReportIn(LOCALHOST);
         Self::start_configured(environment, node_count, flags, meeting, &[]).await
+    }
+
+    /// Like [`Self::start`], where all listen at `ip`, an address of this machine.
+    ///
+    /// # Errors
+    /// If a process does not start.
+    pub async fn start_at(
+        environment: &'static str,
+        node_count: usize,
+        ip: IpAddr,
+    ) -> Result<Self> {
+        let meeting = Meeting::ReportIn(ip);
+        Self::start_configured(environment, node_count, &[], meeting, &[]).await
     }
 
     /// Like [`Self::start`], with these environment variables of all processes.
@@ -99,7 +115,7 @@ impl Installation {
         node_count: usize,
         variables: &[(&str, &str)],
     ) -> Result<Self> {
-        let meeting = Meeting::ReportIn;
+        let meeting = Meeting::ReportIn(LOCALHOST);
         Self::start_configured(environment, node_count, &[], meeting, variables).await
     }
 
@@ -161,7 +177,7 @@ impl Installation {
             .collect();
         let folder = tempfile::tempdir()?;
         let (more, table) = match meeting {
-            Meeting::ReportIn | Meeting::ReportInOverHttps => ("", ""),
+            Meeting::ReportIn(_) | Meeting::ReportInOverHttps => ("", ""),
             Meeting::Register { config, registry }
             | Meeting::Wait {
                 config, registry, ..
@@ -180,7 +196,14 @@ impl Installation {
             reqwest::Client::new()
         };
         let mut serve_args: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        serve_args.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
+        let engine_ip = match meeting {
+            Meeting::ReportIn(ip) => ip,
+            Meeting::ReportInOverHttps | Meeting::Register { .. } | Meeting::Wait { .. } => {
+                LOCALHOST
+            }
+        };
+        let listen = SocketAddr::new(engine_ip, 0).to_string();
+        serve_args.extend(["--listen".to_owned(), listen]);
         let (engine, addr) = start_engine(folder.path(), &serve_args, &variables).await?;
         // Clients reconnect to this address: a restarted engine must listen there again.
         serve_args.pop();
@@ -188,16 +211,14 @@ impl Installation {
         let token = std::fs::read_to_string(folder.path().join("engine/token"))?;
         let url = format!("http{}://{addr}", if is_https { "s" } else { "" });
         let node_args: &[&str] = match meeting {
-            Meeting::ReportIn => &["--engine", &url],
+            Meeting::ReportIn(_) => &["--engine", &url],
             Meeting::ReportInOverHttps => &["--engine", &url, "--ca", AUTHORITY_FILE],
             Meeting::Register { .. } => &["--discovery", "node.toml"],
             Meeting::Wait { .. } => &["--discovered", "--log-format", "json"],
         };
         let node_ip = match meeting {
-            Meeting::Wait { ip, .. } => ip,
-            Meeting::ReportIn | Meeting::ReportInOverHttps | Meeting::Register { .. } => {
-                Ipv4Addr::LOCALHOST.into()
-            }
+            Meeting::ReportIn(ip) | Meeting::Wait { ip, .. } => ip,
+            Meeting::ReportInOverHttps | Meeting::Register { .. } => LOCALHOST,
         };
         let mut installation = Self {
             node_args: node_args.iter().map(|&arg| arg.to_owned()).collect(),

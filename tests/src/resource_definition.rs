@@ -19,17 +19,26 @@ pub struct ResourceDefinition {
     pub file: &'static str,
 }
 
-/// All of them.
-pub const RESOURCE_DEFINITIONS: [ResourceDefinition; 3] = [
-    ResourceDefinition {
-        module: "sigs.k8s.io/gateway-api",
-        version: "1.1.0",
-        folder: "config/crd/standard",
-        file: "gateway.networking.k8s.io_httproutes.yaml",
-    },
+/// All of them. A controller of the Gateway API needs more than the routes of the chart.
+pub const RESOURCE_DEFINITIONS: [ResourceDefinition; 8] = [
+    of_gateway_api("gateway.networking.k8s.io_backendtlspolicies.yaml"),
+    of_gateway_api("gateway.networking.k8s.io_gatewayclasses.yaml"),
+    of_gateway_api("gateway.networking.k8s.io_gateways.yaml"),
+    of_gateway_api("gateway.networking.k8s.io_grpcroutes.yaml"),
+    of_gateway_api("gateway.networking.k8s.io_httproutes.yaml"),
+    of_gateway_api("gateway.networking.k8s.io_referencegrants.yaml"),
     of_prometheus_operator("monitoring.coreos.com_prometheusrules.yaml"),
     of_prometheus_operator("monitoring.coreos.com_servicemonitors.yaml"),
 ];
+
+const fn of_gateway_api(file: &'static str) -> ResourceDefinition {
+    ResourceDefinition {
+        module: "sigs.k8s.io/gateway-api",
+        version: "1.4.0",
+        folder: "config/crd/standard",
+        file,
+    }
+}
 
 const fn of_prometheus_operator(file: &'static str) -> ResourceDefinition {
     ResourceDefinition {

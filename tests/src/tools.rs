@@ -7,7 +7,7 @@ use std::{env, fs};
 use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
-use crate::go_program::{CONSUL, GoProgram, HELM};
+use crate::go_program::{CONSUL, GoProgram, HELM, TRAEFIK};
 use crate::kubernetes_version::KUBE_APISERVER;
 use crate::resource_definition::ResourceDefinition;
 use crate::venv::Venv;
@@ -155,6 +155,14 @@ pub fn kube_apiserver() -> Result<Command> {
 /// If it is not installed.
 pub fn helm() -> Result<Command> {
     cached_program(&HELM)
+}
+
+/// Traefik, at the version of the tests.
+///
+/// # Errors
+/// If it is not installed.
+pub fn traefik() -> Result<Command> {
+    cached_program(&TRAEFIK)
 }
 
 /// The definition of a resource that Kubernetes does not have, in YAML.

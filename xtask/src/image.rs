@@ -26,6 +26,9 @@ use sbom::Sbom;
 /// The user that the program runs as: nobody's number on common systems, and not root.
 const USER: u64 = 65532;
 
+/// The package of the program.
+const PACKAGE: &str = "hotswap";
+
 /// Where the system keeps the certificates of authorities, as Debian, Alpine and Fedora do.
 const AUTHORITIES: [&str; 2] = [
     "/etc/ssl/certs/ca-certificates.crt",
@@ -118,8 +121,7 @@ fn target(workspace: &Workspace) -> PathBuf {
 
 /// Builds the program in release mode into a target folder, and returns its path.
 fn build_release(workspace: &Workspace, target: &Path) -> Result<PathBuf> {
-    let mut build =
-        workspace.cargo(&["build", "--release", "--locked", "--package", "hotswap-cli"]);
+    let mut build = workspace.cargo(&["build", "--release", "--locked", "--package", PACKAGE]);
     shell::run(build.arg("--target-dir").arg(target))?;
     Ok(target.join("release/hotswap"))
 }

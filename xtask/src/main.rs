@@ -50,7 +50,7 @@ enum Task {
     /// Install what a build needs besides Rust: a compiler for WebAssembly
     Setup {
         /// Also install what the tests need: packages for Node.js and Python, a browser,
-        /// etcd, Knot DNS, Prometheus, Consul, kube-apiserver, Helm, Redis and Valkey
+        /// etcd, Knot DNS, Prometheus, Consul, kube-apiserver, Helm, Traefik, Redis and Valkey
         #[arg(long)]
         tests: bool,
     },

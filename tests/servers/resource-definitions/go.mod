@@ -1,8 +1,8 @@
 module tools
 
-go 1.22.0
+go 1.24.0
 
 require (
 	github.com/prometheus-operator/prometheus-operator v0.74.0
-	sigs.k8s.io/gateway-api v1.1.0
+	sigs.k8s.io/gateway-api v1.4.0
 )

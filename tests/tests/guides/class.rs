@@ -5,7 +5,7 @@ use crate::guide::Command;
 /// The commands that do not run here, each with the reason.
 pub const NOT_RUN: &[(&str, &str)] = &[
     (
-        "cargo build --release --package hotswap-cli",
+        "cargo build --release --package hotswap",
         "takes minutes; the release workflow builds it",
     ),
     (

@@ -12,7 +12,7 @@ use tokio::time::{Duration, Instant, sleep};
 use crate::renderer::{Manifests, VERSIONS, read, render, value_files};
 
 /// The namespace in which the chart is rendered.
-const NAMESPACE: &str = "ns";
+pub const NAMESPACE: &str = "ns";
 
 /// Nothing is kept, and a field that the kind does not have is an error.
 const DRY_RUN: &str = "?dryRun=All&fieldValidation=Strict";
@@ -21,14 +21,14 @@ const DRY_RUN: &str = "?dryRun=All&fieldValidation=Strict";
 const DEFINITION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An API server with a namespace that enforces the restricted standard.
-struct Admission {
-    server: KubeApiServer,
+pub struct Admission {
+    pub server: KubeApiServer,
     /// The paths of namespaced kinds, below their namespace's, by `apiVersion` and kind.
     resources: BTreeMap<(String, String), String>,
 }
 
 impl Admission {
-    async fn start() -> Result<Self> {
+    pub async fn start() -> Result<Self> {
         let admission = Self {
             server: KubeApiServer::start().await?,
             resources: BTreeMap::new(),
@@ -115,14 +115,22 @@ impl Admission {
         Ok(path)
     }
 
-    /// Gives the server an object, which it does not keep.
-    async fn try_out(&mut self, object: &Value) -> Result<()> {
+    /// The path of the collection that an object belongs into.
+    async fn path_of(&mut self, object: &Value) -> Result<String> {
         let (version, kind) = (&object["apiVersion"], &object["kind"]);
         let version = version.as_str().context("no apiVersion")?;
-        let path = self
-            .path(version, kind.as_str().context("no kind")?)
-            .await?;
-        let path = format!("{path}{DRY_RUN}");
+        self.path(version, kind.as_str().context("no kind")?).await
+    }
+
+    /// Creates an object in the namespace.
+    pub async fn create(&mut self, object: &Value) -> Result<()> {
+        let path = self.path_of(object).await?;
+        self.server.create(&path, object).await.map(drop)
+    }
+
+    /// Gives the server an object, which it does not keep.
+    async fn try_out(&mut self, object: &Value) -> Result<()> {
+        let path = format!("{}{DRY_RUN}", self.path_of(object).await?);
         // An account that a pod needed is there; whether it already exists is asked last.
         self.ignore_existing(&path, object).await
     }

@@ -3,6 +3,7 @@
 mod addresses;
 mod bad_line;
 mod claims;
+mod ipv6;
 mod redeploys;
 mod slow_line;
 

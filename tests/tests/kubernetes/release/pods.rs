@@ -1,11 +1,12 @@
 //! The pods of a release: which there are, what they run, and how they go.
 
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::{NODES, Release};
+use super::{NODES, Release, kubernetes, run};
 
 /// When a pod is removed, of several that may go.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +71,24 @@ impl Release {
         let address = self.kubectl(&["get", "pod", pod, "--output", address])?;
         ensure!(!address.is_empty(), "{pod} has no address");
         Ok(address)
+    }
+
+    /// The names of the threads of a pod's program, as the node's system knows them.
+    ///
+    /// # Errors
+    /// If there is no such pod, or its container does not run.
+    pub fn threads(&self, pod: &str) -> Result<Vec<String>> {
+        let id = "jsonpath={.status.containerStatuses[0].containerID}";
+        let id = self.kubectl(&["get", "pod", pod, "--output", id])?;
+        let (_, id) = id.split_once("://").context("no container")?;
+        // The container's control group has its id.
+        let script = format!(
+            "cat $(grep --files-with-matches {id} /proc/[0-9]*/cgroup | \
+                sed 's,/cgroup$,/task/*/comm,')"
+        );
+        let mut shell = Command::new(kubernetes()?.join("inside"));
+        let names = run(shell.args(["sh", "-c", &script]))?;
+        Ok(names.lines().map(str::to_owned).collect())
     }
 
     /// The pods of which a container has ended and been started again.
