@@ -62,6 +62,9 @@ pub fn start(
 ) -> Result<Option<Exporting>> {
     warn_of_unsupported_variables();
     let settings = Settings::resolve(flags, config, read_variable)?;
+    if settings == Settings::default() {
+        return Ok(None);
+    }
     let resource = resource::resource(service, read_variable);
     let shutdown = CancellationToken::new();
     let mut trust = Trust::new(tls);
@@ -76,9 +79,6 @@ pub fn start(
         metrics::Exporter::new(settings, &tls, &resource)
     });
     let metrics = metrics.transpose()?;
-    if spans.is_none() && metrics.is_none() {
-        return Ok(None);
-    }
     let files = follow(trust.reloadable(), Arc::new(Notify::new()));
     let mut exporting = Exporting {
         shutdown: shutdown.clone(),

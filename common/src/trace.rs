@@ -25,6 +25,7 @@ mod tracer;
 
 pub use context::{InvalidTraceParent, TRACEPARENT, TraceContext};
 pub use current::{current, within, within_sync};
+pub use http::{OTHER_METHOD, known_method};
 pub use queue::SpanQueue;
 pub use sampler::Sampler;
 pub use span::{FinishedSpan, Kind, Span, Value};

@@ -1,17 +1,24 @@
 //! What telemetry costs: requests of the API and requests to a module, one after the other, and
 //! requests to a module on as many connections as the bench of the router has, with no collector,
 //! with one that takes everything, and with one that hangs. Processes of the real program, side by
-//! side on this machine, in turns: each round compares with its own.
+//! side on this machine.
 //!
 //! Two processes of one program are not equally fast, by some per cent either way: it depends on
-//! where their memory lies. So each set of installations starts anew, in each round they take turns
-//! in another order, and what counts is the mean of all sets, with its standard error. A second
-//! installation without a collector shows what is left of that.
+//! where their memory lies, for as long as they live. So their engines and nodes are killed and
+//! started again for each set, and there are as many sets as it takes until the means of all sets are
+//! exact. Within a set, windows of some milliseconds take turns in another order each time. Each is
+//! compared with those of the same moment without a collector, of which there are two installations:
+//! their mean is the measure, and how far they differ is what is left of chance.
+//!
+//! Metrics are sent once a minute, whatever is asked meanwhile, so a set has none of that. What one
+//! sending costs is measured beside it, of processes that do nothing else.
 //!
 //! The collector that takes everything reads requests and discards them. It shares the two cores with
 //! what is measured, so what it does with them must not count.
 //!
 //! Needs `cargo build --release --bin hotswap`.
+
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
@@ -20,33 +27,70 @@ use hotswap_tests::bench::{
 };
 use hotswap_tests::{Installation, OtlpReceiver, SilentServer};
 use serde_json::json;
+use tokio::time::sleep;
 
-/// Of installations that start anew.
-const SETS: usize = 8;
-/// In each set.
-const ROUNDS: usize = 41;
-/// In one turn of a round.
-const REQUESTS: u32 = 200;
+/// Of processes that start anew: at least so many, as the first standard errors may be small by
+/// chance.
+const MIN_SETS: usize = 24;
+/// More would take longer than what is left to be known is worth.
+const MAX_SETS: usize = 96;
+/// The standard error at which a mean of all sets is exact enough.
+const EXACT: f64 = 0.004;
+/// In each set, after one that warms caches up.
+const ROUNDS: usize = 10;
+/// In one window.
+const REQUESTS: u32 = 60;
 /// As in `node/benches/router`.
 const CONNECTIONS: usize = 16;
-/// On each connection in one turn of a round.
+/// On each connection in one window.
 const REQUESTS_ON_EACH: u32 = 40;
+/// Of all windows of a round.
+const REQUESTS_IN_ROUND: u32 = 2 * REQUESTS + CONNECTIONS as u32 * REQUESTS_ON_EACH;
+/// Those without a collector.
+const WITHOUT: [usize; 2] = [0, 1];
 /// The setup with a collector that takes everything, and the share of requests that it gets.
 const TAKES: usize = 2;
 const SHARE: f64 = 0.1;
 /// The most that it may cost.
 const GOAL: f64 = 1.03;
+/// The most CPU that it may cost. The spans are sent beside the requests, on a core that has time.
+const CPU_GOAL: f64 = 1.05;
+/// By default metrics are sent so often; here so often that it can be measured, for so long.
+const METRIC_INTERVAL: Duration = Duration::from_secs(60);
+const SHORT_METRIC_INTERVAL: Duration = Duration::from_millis(100);
+const IDLE: Duration = Duration::from_secs(10);
+/// How long processes may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What is asked in one window.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Window {
+    Api,
+    Module,
+    Router,
+}
+
+const WINDOWS: [(Window, &str); 3] = [
+    (Window::Api, "API"),
+    (Window::Module, "module"),
+    (Window::Router, "router"),
+];
 
 /// An installation, and what is asked of it.
 struct Candidate {
-    setup: usize,
     installation: Installation,
+    deployment: String,
+    /// Of the processes that run now.
+    requests: Option<Requests>,
+    cpu_before: f64,
+    /// Microseconds of a request by round, for each of [`WINDOWS`].
+    micros: [Vec<f64>; 3],
+    exported: f64,
+}
+
+struct Requests {
     api: reqwest::RequestBuilder,
     module: reqwest::RequestBuilder,
-    /// Microseconds of a request, by round.
-    api_micros: Vec<f64>,
-    module_micros: Vec<f64>,
-    router_micros: Vec<f64>,
 }
 
 /// What one kind of request costs with a setup, by set.
@@ -58,32 +102,85 @@ struct Cost {
 }
 
 impl Candidate {
-    async fn start(setup: usize, collector: Option<&str>) -> Result<Self> {
+    async fn start(collector: Option<&str>, metric_interval: Duration) -> Result<Self> {
         let mut variables = Vec::new();
+        let interval = metric_interval.as_millis().to_string();
         if let Some(url) = collector {
             variables.extend([
                 ("OTEL_EXPORTER_OTLP_ENDPOINT", url),
                 ("OTEL_TRACES_SAMPLER_ARG", "0.1"),
-                ("OTEL_METRIC_EXPORT_INTERVAL", "10000"),
+                ("OTEL_METRIC_EXPORT_INTERVAL", interval.as_str()),
             ]);
         }
         let installation = Installation::start_with("qa", 1, &variables).await?;
-        let id = installation.propose("1.0.0", "direct", json!({})).await?;
-        installation.approve(&id).await?;
-        let ended = installation.wait_for_end(&id).await?;
+        let deployment = installation.propose("1.0.0", "direct", json!({})).await?;
+        installation.approve(&deployment).await?;
+        let ended = installation.wait_for_end(&deployment).await?;
         ensure!(ended["status"] == "succeeded", "{ended}");
-        let data_urls = installation.data_urls().await?;
-        let client = reqwest::Client::new();
-        let api = format!("{}/api/v1/deployments/{id}", installation.url);
         Ok(Self {
-            setup,
-            api: client.get(api).bearer_auth(&installation.token),
-            module: client.get(data_urls.first().context("no node")?),
             installation,
-            api_micros: Vec::new(),
-            module_micros: Vec::new(),
-            router_micros: Vec::new(),
+            deployment,
+            requests: None,
+            cpu_before: 0.0,
+            micros: Default::default(),
+            exported: 0.0,
         })
+    }
+
+    /// Starts its processes anew, and warms their caches up.
+    async fn restart(&mut self) -> Result<()> {
+        self.installation.kill_node("qa-1").await?;
+        self.installation.kill_engine().await?;
+        self.installation.restart_engine().await?;
+        self.installation.start_node("qa-1")?;
+        let client = reqwest::Client::new();
+        let deadline = Instant::now() + START_TIMEOUT;
+        let module = loop {
+            self.installation.wait_for_nodes(1).await?;
+            // At first the engine may know the address of the node that was killed.
+            let urls = self.installation.data_urls().await?;
+            let request = client.get(urls.first().context("no node")?);
+            let again = request.try_clone().context("a body that is a stream")?;
+            if again.send().await.is_ok_and(|it| it.status().is_success()) {
+                break request;
+            }
+            ensure!(Instant::now() < deadline, "the module does not answer");
+            sleep(Duration::from_millis(10)).await;
+        };
+        let api = format!(
+            "{}/api/v1/deployments/{}",
+            self.installation.url, self.deployment
+        );
+        let api = client.get(api).bearer_auth(&self.installation.token);
+        self.requests = Some(Requests { api, module });
+        for (window, _) in WINDOWS {
+            self.measure(window).await?;
+        }
+        self.micros = Default::default();
+        self.cpu_before = self.installation.cpu_seconds()?;
+        Ok(())
+    }
+
+    async fn measure(&mut self, window: Window) -> Result<()> {
+        let Requests { api, module } = self.requests.as_ref().context("not started")?;
+        let micros = match window {
+            Window::Api => micros_per_request(api, REQUESTS).await?,
+            Window::Module => micros_per_request(module, REQUESTS).await?,
+            Window::Router => {
+                let each = (0..CONNECTIONS).map(|_| micros_per_request(module, REQUESTS_ON_EACH));
+                let each = try_join_all(each).await?;
+                // They wait at the same time, so this is the inverse of the requests per second.
+                mean(&each) / CONNECTIONS as f64
+            }
+        };
+        self.micros[window as usize].push(micros);
+        Ok(())
+    }
+
+    /// Microseconds of CPU that engine and node have used for one request of the set.
+    fn cpu_micros(&self) -> Result<f64> {
+        let requests = ROUNDS as f64 * f64::from(REQUESTS_IN_ROUND);
+        Ok((self.installation.cpu_seconds()? - self.cpu_before) * 1e6 / requests)
     }
 
     /// How many spans of engine and node have had this outcome.
@@ -103,23 +200,12 @@ impl Candidate {
         Ok(sum)
     }
 
-    async fn measure(&mut self) -> Result<()> {
-        let micros = micros_per_request(&self.api, REQUESTS).await?;
-        self.api_micros.push(micros);
-        let micros = micros_per_request(&self.module, REQUESTS).await?;
-        self.module_micros.push(micros);
-        let each = (0..CONNECTIONS).map(|_| micros_per_request(&self.module, REQUESTS_ON_EACH));
-        let each = try_join_all(each).await?;
-        // They wait at the same time, so this is the inverse of the requests per second.
-        self.router_micros.push(mean(&each) / CONNECTIONS as f64);
+    /// Counts what its processes have exported, before they are killed.
+    async fn count_exported(&mut self) -> Result<()> {
+        let lost = self.spans("dropped").await? + self.spans("failed").await?;
+        ensure!(lost == 0.0, "{lost} spans were lost");
+        self.exported += self.spans("exported").await?;
         Ok(())
-    }
-
-    /// Microseconds of CPU that engine and node have used for one request.
-    fn cpu_micros(&self, cpu_before: f64) -> Result<f64> {
-        let on_all = REQUESTS_ON_EACH * CONNECTIONS as u32;
-        let requests = ROUNDS as f64 * f64::from(2 * REQUESTS + on_all);
-        Ok((self.installation.cpu_seconds()? - cpu_before) * 1e6 / requests)
     }
 }
 
@@ -130,12 +216,17 @@ impl Cost {
         self.micros_without.push(micros_without);
     }
 
-    fn print(&self, what: &str) {
-        let error = standard_error(&self.ratios);
-        let measured = format!("{:.1} µs ± {:.1} %", mean(&self.micros), 100.0 * error);
+    fn error(&self) -> f64 {
+        standard_error(&self.ratios)
+    }
+
+    fn print(&self, what: &str, goal: f64) {
+        let measured = format!(
+            "{:.1} µs ± {:.1} %",
+            mean(&self.micros),
+            100.0 * self.error()
+        );
         let against = format!("{:.1} µs without", mean(&self.micros_without));
-        // Missed where the sets leave no doubt, in 39 of 40 runs of what is just within the goal.
-        let goal = GOAL + 2.0 * error;
         print_row(what, &measured, &against, mean(&self.ratios), goal);
     }
 }
@@ -151,19 +242,68 @@ fn mean(samples: &[f64]) -> f64 {
     samples.iter().sum::<f64>() / samples.len() as f64
 }
 
-/// Checks that what is measured includes a span of the tenth of all requests, all of which have come
-/// to the collector but those that wait.
-async fn check_sampled(candidate: &Candidate) -> Result<()> {
-    let exported = candidate.spans("exported").await?;
-    let lost = candidate.spans("dropped").await? + candidate.spans("failed").await?;
-    let on_all = REQUESTS_ON_EACH * CONNECTIONS as u32;
-    let requests = (ROUNDS + 1) as f64 * f64::from(2 * REQUESTS + on_all);
-    let share = exported / requests;
-    ensure!(
-        lost == 0.0 && (0.7 * SHARE..1.3 * SHARE).contains(&share),
-        "{exported} spans of {requests} requests were exported, {lost} were lost"
-    );
+/// The means of two installations, round by round.
+fn means(one: &[f64], other: &[f64]) -> Vec<f64> {
+    let rounds = one.iter().zip(other);
+    rounds
+        .map(|(one, other)| f64::midpoint(*one, *other))
+        .collect()
+}
+
+/// Starts all processes anew, measures them in turns, and adds what came out.
+async fn run_set(candidates: &mut [Candidate], costs: &mut [[Cost; 4]]) -> Result<()> {
+    try_join_all(candidates.iter_mut().map(Candidate::restart)).await?;
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    for _ in 0..ROUNDS {
+        for (window, _) in WINDOWS {
+            fastrand::shuffle(&mut order);
+            for &index in &order {
+                candidates[index].measure(window).await?;
+            }
+        }
+    }
+    let cpu = candidates.iter().map(Candidate::cpu_micros);
+    let cpu: Vec<f64> = cpu.collect::<Result<_>>()?;
+    candidates[TAKES].count_exported().await?;
+    let [one, other] = WITHOUT;
+    for (index, candidate) in candidates.iter().enumerate() {
+        let [of_windows @ .., of_cpu] = &mut costs[index];
+        for (cost, (window, _)) in of_windows.iter_mut().zip(WINDOWS) {
+            let of = |index: usize| &candidates[index].micros[window as usize];
+            // The second one is compared with the first, of which it is no part.
+            let without = match index == other {
+                true => of(one).clone(),
+                false => means(of(one), of(other)),
+            };
+            let with = &candidate.micros[window as usize];
+            cost.add(
+                median_ratio(with, &without),
+                median(with.clone()),
+                median(without),
+            );
+        }
+        let without = match index == other {
+            true => cpu[one],
+            false => f64::midpoint(cpu[one], cpu[other]),
+        };
+        of_cpu.add(cpu[index] / without, cpu[index], without);
+    }
     Ok(())
+}
+
+/// The CPU time of engine and node for one sending of metrics by each, in seconds.
+async fn cpu_of_metrics(collector: &str) -> Result<f64> {
+    let mut used = Vec::new();
+    for collector in [Some(collector), None] {
+        let candidate = Candidate::start(collector, SHORT_METRIC_INTERVAL).await?;
+        // What they do at their start is over.
+        sleep(IDLE / 5).await;
+        let before = candidate.installation.cpu_seconds()?;
+        sleep(IDLE).await;
+        used.push(candidate.installation.cpu_seconds()? - before);
+    }
+    let sendings = IDLE.as_secs_f64() / SHORT_METRIC_INTERVAL.as_secs_f64();
+    Ok((used[0] - used[1]) / sendings)
 }
 
 #[tokio::main]
@@ -174,63 +314,47 @@ async fn main() -> Result<()> {
     let setups = [
         ("no collector", None),
         ("no collector, again", None),
-        ("traces at 10 %, and metrics", Some(receives.as_str())),
+        ("traces at 10 %", Some(receives.as_str())),
         ("a collector that hangs", Some(hangs.as_str())),
     ];
+    let mut candidates = Vec::new();
+    for (_, collector) in setups {
+        candidates.push(Candidate::start(collector, METRIC_INTERVAL).await?);
+    }
     let mut costs: [[Cost; 4]; 4] = Default::default();
-    for _ in 0..SETS {
-        let mut candidates = Vec::new();
-        for (setup, (_, collector)) in setups.iter().enumerate() {
-            candidates.push(Candidate::start(setup, *collector).await?);
-        }
-        for candidate in &mut candidates {
-            candidate.measure().await?;
-            // Caches are warm now.
-            candidate.api_micros.clear();
-            candidate.module_micros.clear();
-            candidate.router_micros.clear();
-        }
-        let mut cpu_before = [0.0; 4];
-        for candidate in &candidates {
-            cpu_before[candidate.setup] = candidate.installation.cpu_seconds()?;
-        }
-        for _ in 0..ROUNDS {
-            fastrand::shuffle(&mut candidates);
-            for candidate in &mut candidates {
-                candidate.measure().await?;
-            }
-        }
-        candidates.sort_by_key(|candidate| candidate.setup);
-        let without = candidates.first().context("no candidates")?;
-        let cpu_without = without.cpu_micros(cpu_before[0])?;
-        check_sampled(&candidates[TAKES]).await?;
-        for candidate in &candidates {
-            let [api, module, router, cpu] = &mut costs[candidate.setup];
-            api.add(
-                median_ratio(&candidate.api_micros, &without.api_micros),
-                median(candidate.api_micros.clone()),
-                median(without.api_micros.clone()),
-            );
-            module.add(
-                median_ratio(&candidate.module_micros, &without.module_micros),
-                median(candidate.module_micros.clone()),
-                median(without.module_micros.clone()),
-            );
-            router.add(
-                median_ratio(&candidate.router_micros, &without.router_micros),
-                median(candidate.router_micros.clone()),
-                median(without.router_micros.clone()),
-            );
-            let micros = candidate.cpu_micros(cpu_before[candidate.setup])?;
-            cpu.add(micros / cpu_without, micros, cpu_without);
-        }
+    let mut sets = 0;
+    let is_exact = |costs: &[[Cost; 4]]| {
+        let costs = costs.iter().skip(1).flatten();
+        costs.map(Cost::error).all(|error| error <= EXACT)
+    };
+    while sets < MIN_SETS || sets < MAX_SETS && !is_exact(&costs) {
+        run_set(&mut candidates, &mut costs).await?;
+        sets += 1;
     }
+    // What is measured includes a span of the tenth of all requests, those left out that wait for the
+    // collector when a set ends.
+    let exported = candidates[TAKES].exported;
+    let requests = sets as f64 * (ROUNDS + 1) as f64 * f64::from(REQUESTS_IN_ROUND);
+    ensure!(
+        (0.7 * SHARE..1.3 * SHARE).contains(&(exported / requests)),
+        "{exported} spans of {requests} requests were exported"
+    );
+    println!("{sets} sets; after ± stands the standard error of the mean of their ratios\n");
     print_header();
-    for ((name, _), [api, module, router, cpu]) in setups.iter().zip(&costs).skip(1) {
-        api.print(&format!("API, {name}"));
-        module.print(&format!("module, {name}"));
-        router.print(&format!("router, {name}"));
-        cpu.print(&format!("CPU, {name}"));
+    for ((setup, _), [windows @ .., cpu]) in setups.iter().zip(&costs).skip(1) {
+        for (cost, (_, window)) in windows.iter().zip(WINDOWS) {
+            cost.print(&format!("{window}, {setup}"), GOAL);
+        }
+        cpu.print(&format!("CPU, {setup}"), CPU_GOAL);
     }
+    drop(candidates);
+    let cpu = cpu_of_metrics(&receives).await?;
+    print_row(
+        "CPU, metrics each minute",
+        &format!("{:.1} ms each time", cpu * 1e3),
+        "a core that is idle",
+        1.0 + cpu / METRIC_INTERVAL.as_secs_f64(),
+        GOAL,
+    );
     check_goals()
 }

@@ -1,7 +1,9 @@
 //! Checks the architecture decision records in `docs/adr`: their names, their headings, the
-//! index, the benches that they name, and every relative link of the documentation.
+//! index, the benches that they name, the figures that need one, and every relative link of the
+//! documentation.
 
 mod benches;
+mod figures;
 mod links;
 #[cfg(test)]
 mod tests;
@@ -40,7 +42,9 @@ pub fn check(root: &Path) -> Result<()> {
         if [TEMPLATE, INDEX].contains(&&*name) {
             continue;
         }
-        let mut found = find_problems(&name, &read(&path)?, &template);
+        let text = read(&path)?;
+        let mut found = find_problems(&name, &text, &template);
+        found.extend(figures::without_bench(&text));
         if !index.contains(&format!("({name})")) {
             found.push(format!("is not in {INDEX}: add it"));
         }

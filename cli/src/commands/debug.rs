@@ -2,6 +2,7 @@
 
 mod archive;
 mod deployment;
+mod environments;
 mod nodes;
 
 use std::collections::BTreeSet;
@@ -62,6 +63,7 @@ async fn collect(bundle: Bundle, context: &Context) -> Result<Exit> {
     for (name, path) in PARTS {
         archive.add(name, client.raw(path).await)?;
     }
+    environments::add_policies(&mut archive, client).await?;
     let mut nodes: BTreeSet<_> = node.iter().map(ToString::to_string).collect();
     if let Some(id) = deployment {
         nodes.extend(deployment::add(&mut archive, client, id).await?);

@@ -2,7 +2,10 @@ use opentelemetry::KeyValue;
 use opentelemetry_proto::tonic::common::v1::{self as common, InstrumentationScope};
 use opentelemetry_proto::tonic::resource::v1 as message;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use percent_encoding::percent_decode_str;
+
+const ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 
 /// What this process is.
 pub struct Service {
@@ -13,16 +16,18 @@ pub struct Service {
     pub instance: Option<String>,
 }
 
-/// What all spans of this process say of it. `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`
-/// win.
+/// What all spans and metrics of this process say of it. `OTEL_RESOURCE_ATTRIBUTES` and
+/// `OTEL_SERVICE_NAME` win. If an attribute of the former cannot be read, none of them counts, as the
+/// specification asks, and the log says so.
 pub(super) fn resource(service: &Service, variable: impl Fn(&str) -> Option<String>) -> Resource {
-    let given = variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
-    let given: Vec<(&str, &str)> = given
-        .split(',')
-        .filter_map(|pair| pair.split_once('='))
-        .map(|(key, value)| (key.trim(), value.trim()))
-        .collect();
-    let has_name = variable("OTEL_SERVICE_NAME").is_some();
+    let text = variable(ATTRIBUTES).unwrap_or_default();
+    let given = attributes(&text).unwrap_or_else(|reason| {
+        tracing::warn!(
+            reason,
+            "the value of OTEL_RESOURCE_ATTRIBUTES cannot be read and has no effect"
+        );
+        Vec::new()
+    });
     let instance = service.instance.clone();
     let instance = instance.unwrap_or_else(|| format!("{:016x}", random_id()));
     let own = [
@@ -32,21 +37,55 @@ pub(super) fn resource(service: &Service, variable: impl Fn(&str) -> Option<Stri
         KeyValue::new("service.instance.id", instance),
         KeyValue::new("process.pid", i64::from(std::process::id())),
     ];
-    let own = own.into_iter().filter(|attribute| {
-        let key = attribute.key.as_str();
-        let is_given = given.iter().any(|(given, _)| *given == key);
-        !(is_given || has_name && key == "service.name")
+    let name = variable("OTEL_SERVICE_NAME");
+    let name = name.map(|name| KeyValue::new("service.name", name));
+    // Of a key that comes twice, the last one counts. The builder's own reading of the variables
+    // would leave values percent-encoded, and keep what cannot be read.
+    Resource::builder_empty()
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_attributes(own)
+        .with_attributes(given)
+        .with_attributes(name)
+        .build()
+}
+
+/// Reads `key=value,…`, both percent-encoded.
+///
+/// # Errors
+/// Says what is wrong with the first pair that cannot be read, by its place: a value may be a secret.
+fn attributes(text: &str) -> Result<Vec<KeyValue>, String> {
+    let pairs = text.split(',').enumerate();
+    let pairs = pairs.filter(|(_, pair)| !pair.trim().is_empty());
+    let read = pairs.map(|(index, pair)| {
+        let place = index + 1;
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| format!("pair {place} has no '='"))?;
+        let decode = |text: &str| {
+            decode(text.trim()).ok_or_else(|| {
+                format!("pair {place} is not percent-encoded UTF-8: write '%' as %25")
+            })
+        };
+        match decode(key)? {
+            key if key.is_empty() => Err(format!("pair {place} has no key")),
+            key => Ok(KeyValue::new(key, decode(value)?)),
+        }
     });
-    // The builder reads the variables itself, but leaves the values percent-encoded.
-    let decoded = given
-        .iter()
-        .filter(|(key, _)| !(has_name && *key == "service.name"))
-        .filter_map(|(key, value)| {
-            let value = percent_decode_str(value).decode_utf8().ok()?;
-            Some(KeyValue::new((*key).to_owned(), value.into_owned()))
-        });
-    let builder = Resource::builder().with_attributes(own);
-    builder.with_attributes(decoded).build()
+    read.collect()
+}
+
+/// `None` where a `%` has no two hexadecimal digits behind it, or where the bytes are not UTF-8.
+fn decode(text: &str) -> Option<String> {
+    let mut escapes = text.split('%').skip(1).map(str::as_bytes);
+    let is_escape = |rest: &[u8]| {
+        rest.get(..2)
+            .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !escapes.all(is_escape) {
+        return None;
+    }
+    let text = percent_decode_str(text).decode_utf8().ok()?;
+    Some(text.into_owned())
 }
 
 /// The same, as requests to a collector have it.
@@ -83,29 +122,70 @@ fn random_id() -> u64 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_process_names_itself_unless_it_is_named() {
+    /// The resource of a node with these variables.
+    fn node(attributes: Option<&str>, name: Option<&str>) -> Resource {
         let service = Service {
             name: "hotswap-node",
             instance: Some("n1".to_owned()),
         };
-        let resource = super::resource(&service, |_| None);
-        let value = |key: &'static str| {
-            let key = opentelemetry::Key::from_static_str(key);
-            resource.get(&key).map(|value| value.to_string())
-        };
-        assert_eq!(value("service.name").as_deref(), Some("hotswap-node"));
-        assert_eq!(value("service.instance.id").as_deref(), Some("n1"));
-        let named = super::resource(&service, |name| {
-            let attributes = "service.instance.id=x, team = a%2Cb%3D1 ,broken=%ff";
-            (name == "OTEL_RESOURCE_ATTRIBUTES").then(|| attributes.to_owned())
-        });
-        let value = |key: &'static str| {
-            let key = opentelemetry::Key::from_static_str(key);
-            named.get(&key).map(|value| value.to_string())
-        };
-        assert_eq!(value("service.instance.id").as_deref(), Some("x"));
-        assert_eq!(value("team").as_deref(), Some("a,b=1"));
-        assert_eq!(value("broken"), None);
+        resource(&service, |variable| {
+            let value = match variable {
+                ATTRIBUTES => attributes,
+                "OTEL_SERVICE_NAME" => name,
+                _ => None,
+            };
+            value.map(str::to_owned)
+        })
+    }
+
+    fn value(resource: &Resource, key: &'static str) -> Option<String> {
+        let key = opentelemetry::Key::from_static_str(key);
+        resource.get(&key).map(|value| value.to_string())
+    }
+
+    #[test]
+    fn the_process_names_itself_unless_it_is_named() {
+        let unnamed = node(None, None);
+        assert_eq!(
+            value(&unnamed, "service.name").as_deref(),
+            Some("hotswap-node")
+        );
+        assert_eq!(
+            value(&unnamed, "service.instance.id").as_deref(),
+            Some("n1")
+        );
+        assert_eq!(
+            value(&unnamed, "telemetry.sdk.language").as_deref(),
+            Some("rust")
+        );
+        let attributes = "service.instance.id=x, team = a%2Cb%3D1 ,service.name=y,a%20b=,";
+        let named = node(Some(attributes), None);
+        assert_eq!(value(&named, "service.instance.id").as_deref(), Some("x"));
+        assert_eq!(value(&named, "team").as_deref(), Some("a,b=1"));
+        assert_eq!(value(&named, "service.name").as_deref(), Some("y"));
+        assert_eq!(value(&named, "a b").as_deref(), Some(""));
+        let named = node(Some(attributes), Some("z"));
+        assert_eq!(value(&named, "service.name").as_deref(), Some("z"));
+    }
+
+    #[test]
+    fn one_attribute_that_cannot_be_read_discards_all() {
+        for (broken, reason) in [
+            ("team=a,broken=%ff", "pair 2 is not"),
+            ("broken=%zz,team=a", "pair 1 is not"),
+            ("team=a,share=50%", "pair 2 is not"),
+            ("team=a,%ff=b", "pair 2 is not"),
+            ("team=a,broken", "pair 2 has no '='"),
+            ("team=a,=b", "pair 2 has no key"),
+        ] {
+            let said = attributes(broken).expect_err(broken);
+            assert!(said.starts_with(reason), "{broken}: {said}");
+            let resource = node(Some(broken), None);
+            assert_eq!(value(&resource, "team"), None, "{broken}");
+            assert_eq!(
+                value(&resource, "service.name").as_deref(),
+                Some("hotswap-node")
+            );
+        }
     }
 }

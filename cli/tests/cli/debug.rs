@@ -44,6 +44,11 @@ fn a_bundle_has_what_a_report_of_a_fault_needs_and_no_secret() {
         "--wait",
     ];
     let id = dev.json(&deploy)["id"].as_str().unwrap().to_owned();
+    let policies = dev.folder.path().join("policies.toml");
+    fs::write(&policies, "[environments.production]\ndeadline = \"2h\"\n").unwrap();
+    dev.json(&["apply", "-f", policies.to_str().unwrap()]);
+    let cordon = ["node", "cordon", "prod-1", "--reason", "a new disk"];
+    assert_eq!(dev.run(&cordon).code, Some(0));
     let bundle = ["debug", "bundle", "--output", "report.tar.gz"];
     let with_deployment = [&bundle[..], &["--deployment", &id]].concat();
     let written = dev.run(&with_deployment);
@@ -80,8 +85,15 @@ fn a_bundle_has_what_a_report_of_a_fault_needs_and_no_secret() {
     assert_eq!(journal[0]["body"]["type"], "requested");
     assert_eq!(journal[journal.len() - 1]["body"]["type"], "ended");
 
+    // What people have set through the API is not in the configuration.
+    assert!(files["nodes.json"].contains("a new disk"), "{files:?}");
+    let policy: Value = serde_json::from_str(&files["policy-production.json"]).unwrap();
+    assert_eq!(policy["source"], "api", "{policy}");
+    assert_eq!(policy["policy"]["deadline"], 7_200_000, "{policy}");
+    assert!(policy["changedBy"].is_string(), "{policy}");
     let environment: Value = serde_json::from_str(&files["environment-events.json"]).unwrap();
-    assert!(environment["events"].is_array(), "{environment}");
+    let events = environment["events"].to_string();
+    assert!(events.contains("a new disk"), "{environment}");
     let deployment: Value = serde_json::from_str(&files["deployment.json"]).unwrap();
     let nodes = deployment["nodes"].as_array().unwrap();
     assert!(!nodes.is_empty(), "{deployment}");
@@ -108,7 +120,7 @@ fn a_bundle_has_what_a_report_of_a_fault_needs_and_no_secret() {
 }
 
 /// What no file of a bundle may have. Each is long enough that nothing else has it by chance.
-const SECRETS: [&str; 10] = [
+const SECRETS: [&str; 14] = [
     "s3cret-of-the-api-token",
     "s3cret-of-the-node-token",
     "s3cret-of-jwt-0123456789abcdef-0123456789abcdef",
@@ -119,6 +131,10 @@ const SECRETS: [&str; 10] = [
     "s3cret-of-settings-tokens",
     "s3cret-of-a-user-in-a-url",
     "s3cret-of-a-query",
+    "s3cret-of-a-header",
+    "s3cret-of-a-command-line",
+    "s3cret-of-a-variable",
+    "s3cret-of-a-key-in-pem-form",
 ];
 
 /// All of them are in files that the configuration names, or in the configuration itself.
@@ -146,6 +162,32 @@ password = "registry-password"
 apiKey = "s3cret-of-settings-api-key"
 tokens = ["s3cret-of-settings-tokens", "another"]
 url = "https://ada:s3cret-of-a-user-in-a-url@registry.invalid/nodes?sig=s3cret-of-a-query"
+
+[[discovery]]
+name = "texts"
+backend = "probe.wasm"
+service = "count"
+origins = ["http://registry.invalid:80"]
+
+[discovery.settings]
+url = """
+X-Api-Key: s3cret-of-a-header
+fetch --password s3cret-of-a-command-line
+DB_PWD=s3cret-of-a-variable
+"""
+
+[[discovery]]
+name = "keys"
+backend = "probe.wasm"
+service = "count"
+origins = ["http://registry.invalid:80"]
+
+[discovery.settings]
+url = """
+-----BEGIN PRIVATE KEY-----
+s3cret-of-a-key-in-pem-form
+-----END PRIVATE KEY-----
+"""
 
 [[metricProviders]]
 name = "metrics"
@@ -195,6 +237,7 @@ fn no_secret_of_a_configuration_is_in_a_bundle() {
     let source = &report["configuration"]["discovery"][0];
     assert_eq!(source["service"], "count", "{report}");
     assert_eq!(source["settings"]["apiKey"], "(removed)", "{report}");
+    assert_eq!(report["configuration"]["jwt"]["issuer"], "i", "{report}");
     for secret in SECRETS {
         for (name, content) in &files {
             assert!(!content.contains(secret), "{secret} is in {name}");

@@ -2,7 +2,41 @@
 
 use super::{Span, Value};
 
+/// The name of all methods that [`known_method`] does not know.
+pub const OTHER_METHOD: &str = "_OTHER";
+
+/// A method as the conventions know it: exactly as HTTP writes it, or `None`. Clients may send any
+/// word as a method, so one that is not known must name no span and label no series.
+pub fn known_method(method: &str) -> Option<&'static str> {
+    const KNOWN: [&str; 9] = [
+        "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE",
+    ];
+    KNOWN.into_iter().find(|known| *known == method)
+}
+
 impl Span {
+    /// Says that this span is a request with `method`, for `target`: a template of paths, or a module,
+    /// and nothing that a client chooses. `None` where it is not known: then the method alone names
+    /// the span.
+    ///
+    /// A method that is not known becomes [`OTHER_METHOD`], with what the client sent in
+    /// `http.request.method_original`, and the name of the span begins with `HTTP`.
+    pub fn set_request(&mut self, method: &str, target: Option<&str>) {
+        if !self.is_recorded() {
+            return;
+        }
+        let known = known_method(method);
+        self.set("http.request.method", known.unwrap_or(OTHER_METHOD));
+        if known.is_none() {
+            self.set_text("http.request.method_original", &method);
+        }
+        let name = known.unwrap_or("HTTP");
+        self.set_name(|| match target {
+            Some(target) => format!("{name} {target}"),
+            None => name.to_owned(),
+        });
+    }
+
     /// Says which server a request is for: `url.scheme`, `server.address` and `server.port`, the
     /// port of the scheme where `authority` names none. `authority` is a host, or a host and a port,
     /// as in a URL or in the header `Host`. It may come from a stranger: an invalid one is left out.
@@ -53,6 +87,16 @@ fn host_and_port<'a>(scheme: &str, authority: &'a str) -> Option<(&'a str, u16)>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn methods_are_known_as_http_writes_them() {
+        for method in ["GET", "PATCH", "CONNECT", "TRACE"] {
+            assert_eq!(known_method(method), Some(method));
+        }
+        for method in ["get", "BREW", "", "_OTHER"] {
+            assert_eq!(known_method(method), None, "{method}");
+        }
+    }
 
     #[test]
     fn an_authority_has_a_host_and_a_port() {

@@ -12,7 +12,6 @@ mod time_limit;
 use std::time::Instant;
 
 use hotswap_common::trace;
-use poem::http::Method;
 use poem::{Endpoint, PathPattern, Request, Response};
 use tracing::Instrument;
 
@@ -24,8 +23,8 @@ use crate::routes::{Route, Routes};
 use cors::Cors;
 pub(crate) use query_token::take_query_token;
 
-/// The route of requests that match none. One name for all, because a label for each
-/// unknown path would let clients create metrics without limit.
+/// The route of requests that match none, in logs and metrics. One name for all, because a label
+/// for each unknown path would let clients create metrics without limit. Their spans have no route.
 const UNMATCHED: &str = "unmatched";
 
 /// An endpoint behind the middleware.
@@ -91,11 +90,12 @@ impl<E: Endpoint<Output = Response>> Endpoint for WithMiddleware<E> {
         response_headers::add_defaults(headers);
         grant.apply(headers);
         request_id::set(headers, &id);
-        let method = method_label(&method);
-        let route = route.map_or(UNMATCHED, Route::path);
+        let route = route.map(Route::path);
         let status = response.status().as_u16();
         let duration = started.elapsed();
-        request_span::describe(&mut traced, (method, route, status), &id);
+        request_span::describe(&mut traced, (method.as_str(), route, status), &id);
+        let method = trace::known_method(method.as_str()).unwrap_or(trace::OTHER_METHOD);
+        let route = route.unwrap_or(UNMATCHED);
         self.context
             .metrics
             .record_request(method, route, status, duration);
@@ -103,20 +103,5 @@ impl<E: Endpoint<Output = Response>> Endpoint for WithMiddleware<E> {
             request_log::log(method, route, status, duration, &id, cause.as_deref());
         });
         Ok(response)
-    }
-}
-
-/// The method for logs and metrics. All methods that the API does not know share one name,
-/// for the same reason as [`UNMATCHED`].
-fn method_label(method: &Method) -> &str {
-    match *method {
-        Method::GET
-        | Method::HEAD
-        | Method::POST
-        | Method::PUT
-        | Method::PATCH
-        | Method::DELETE
-        | Method::OPTIONS => method.as_str(),
-        _ => "other",
     }
 }

@@ -34,13 +34,18 @@ pub(super) fn begin<B>(request: &Request<B>) -> Span {
 }
 
 /// The requests that change something, or run a module. A reading is none: a soak takes one each
-/// second.
+/// second. `None` also for a path that only looks like one of these: it matches no route.
 fn name(method: &Method, path: &str) -> Option<&'static str> {
-    let is = |wanted: Method, end: &str| *method == wanted && path.ends_with(end);
-    if *method == Method::PUT && path.contains("/operations/") {
-        return Some("PUT /v1/modules/:module/operations/:operation");
+    let mut segments = path.strip_prefix("/v1/modules/")?.split('/');
+    let _module = segments.next().filter(|module| !module.is_empty())?;
+    let end = [segments.next(), segments.next(), segments.next()];
+    match (method, end) {
+        (&Method::PUT, [Some("operations"), Some(operation), None]) if !operation.is_empty() => {
+            Some("PUT /v1/modules/:module/operations/:operation")
+        }
+        (&Method::POST, [Some("probe"), None, None]) => Some("POST /v1/modules/:module/probe"),
+        _ => None,
     }
-    is(Method::POST, "/probe").then_some("POST /v1/modules/:module/probe")
 }
 
 #[cfg(test)]
@@ -55,5 +60,21 @@ mod tests {
         assert_eq!(probe, Some("POST /v1/modules/:module/probe"));
         assert_eq!(name(&Method::GET, "/v1/modules/shop"), None);
         assert_eq!(name(&Method::POST, "/v1/modules/shop/synthetic"), None);
+    }
+
+    #[test]
+    fn a_path_that_matches_no_route_has_no_span() {
+        for path in [
+            "/v1/operations/d1.3",
+            "/v1/modules/shop/operations/",
+            "/v1/modules//operations/d1.3",
+            "/v1/modules/shop/operations/d1.3/more",
+            "/v2/modules/shop/operations/d1.3",
+        ] {
+            assert_eq!(name(&Method::PUT, path), None, "{path}");
+        }
+        for path in ["/probe", "/v1/modules/probe", "/v1/modules/shop/v2/probe"] {
+            assert_eq!(name(&Method::POST, path), None, "{path}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use hotswap_common::trace::{self, Kind, Span, TRACEPARENT, TraceContext};
 use hotswap_protocol::Version;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue};
 use hyper::Request;
 
 use crate::server_span;
@@ -40,27 +40,10 @@ fn tell<B>(request: &mut Request<B>, context: TraceContext) {
 
 /// Says which version of which module answers. Never the path or a query.
 pub(super) fn describe<B>(span: &mut Span, request: &Request<B>, module: &str, version: &Version) {
-    let method = request.method();
-    span.set_name(|| format!("{} {module}", method_name(method)));
-    span.set("http.request.method", method_name(method));
+    span.set_request(request.method().as_str(), Some(module));
     span.set_text("hotswap.module.name", &module);
     span.set_text("hotswap.module.version", &version.version);
     server_span::set_server(span, request.uri(), request.headers(), request.extensions());
-}
-
-/// One name for all methods that HTTP does not know, as the conventions ask.
-fn method_name(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "PATCH" => "PATCH",
-        "DELETE" => "DELETE",
-        "OPTIONS" => "OPTIONS",
-        "TRACE" => "TRACE",
-        _ => "_OTHER",
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What alerts fire at, and where they lead.
 
+mod cases;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
@@ -9,239 +11,10 @@ use serde_json::{Value, json};
 
 use crate::renderer::{Manifests, read};
 
-/// A series of each pod: its name, its labels, and its values as `promtool` has them.
-type Series = (&'static str, &'static str, &'static str);
+use cases::{CASES, Case, Series};
 
-/// An alert, series at which it fires, and those of them that keep it quiet with other values.
-struct Case {
-    alert: &'static str,
-    firing: &'static [Series],
-    quiet: &'static [Series],
-}
-
-/// Each alert once. What of it is the same for the quiet case is not said again.
-const CASES: &[Case] = &[
-    Case {
-        alert: "HotSwapEngineDown",
-        firing: &[("hotswap_nodes", "", "1x300")],
-        quiet: &[("hotswap_deployments_damaged", "", "0x300")],
-    },
-    Case {
-        alert: "HotSwapDeploymentDamaged",
-        firing: &[("hotswap_deployments_damaged", "", "2x300")],
-        quiet: &[("hotswap_deployments_damaged", "", "0x300")],
-    },
-    Case {
-        alert: "HotSwapDiskFull",
-        firing: &[("hotswap_disk_full", "", "1x300")],
-        quiet: &[("hotswap_disk_full", "", "0x300")],
-    },
-    Case {
-        alert: "HotSwapDiskFillsUp",
-        firing: &[
-            ("hotswap_disk_bytes", ",kind=\"free\"", "1000x300"),
-            ("hotswap_disk_bytes", ",kind=\"database\"", "9000000000x300"),
-        ],
-        quiet: &[
-            ("hotswap_disk_bytes", ",kind=\"free\"", "9000000000x300"),
-            ("hotswap_disk_bytes", ",kind=\"database\"", "1000x300"),
-        ],
-    },
-    Case {
-        alert: "HotSwapNodesCritical",
-        firing: &[(
-            "hotswap_nodes",
-            ",environment=\"qa\",health=\"critical\"",
-            "1x300",
-        )],
-        quiet: &[(
-            "hotswap_nodes",
-            ",environment=\"qa\",health=\"passing\"",
-            "1x300",
-        )],
-    },
-    Case {
-        alert: "HotSwapDeploymentFailed",
-        firing: &[(
-            "hotswap_deployments_ended_total",
-            ",outcome=\"failed\"",
-            "0+1x300",
-        )],
-        quiet: &[(
-            "hotswap_deployments_ended_total",
-            ",outcome=\"failed\"",
-            "9x300",
-        )],
-    },
-    Case {
-        alert: "HotSwapDeploymentRolledBack",
-        firing: &[(
-            "hotswap_deployments_ended_total",
-            ",outcome=\"rolledBack\"",
-            "0+1x300",
-        )],
-        quiet: &[(
-            "hotswap_deployments_ended_total",
-            ",outcome=\"failed\"",
-            "0+1x300",
-        )],
-    },
-    Case {
-        alert: "HotSwapApprovalWaits",
-        firing: &[(WAIT, "", "0+60x300")],
-        // One after the other waits, for minutes each.
-        quiet: &[
-            (WAIT, "", "600x300"),
-            (
-                "hotswap_deployments_open",
-                ",status=\"awaitingApproval\"",
-                "1x300",
-            ),
-        ],
-    },
-    Case {
-        alert: "HotSwapSourceStale",
-        firing: &[(SOURCE, ",source=\"consul\",condition=\"stale\"", "1x300")],
-        quiet: &[(SOURCE, ",source=\"consul\",condition=\"healthy\"", "1x300")],
-    },
-    Case {
-        alert: "HotSwapApiErrors",
-        firing: &[
-            (REQUESTS, ",status=\"200\"", "0+9x300"),
-            (REQUESTS, ",status=\"503\"", "0+1x300"),
-        ],
-        quiet: &[
-            (REQUESTS, ",status=\"200\"", "0+99x300"),
-            (REQUESTS, ",status=\"503\"", "0+1x300"),
-        ],
-    },
-    Case {
-        alert: "HotSwapReconcilerLags",
-        firing: &[("hotswap_reconciler_lag_seconds", "", "700x300")],
-        quiet: &[("hotswap_reconciler_lag_seconds", "", "30x300")],
-    },
-    Case {
-        alert: "HotSwapNodeOperationsFail",
-        firing: &[(FAILURES, ",operation=\"stage\"", "0+1x300")],
-        quiet: &[(FAILURES, ",operation=\"stage\"", "9x300")],
-    },
-    Case {
-        alert: "HotSwapAppendsSlow",
-        firing: &[
-            (APPENDS, ",le=\"1.0\"", "0x300"),
-            (APPENDS, ",le=\"10.0\"", "0+9x300"),
-            (APPENDS, ",le=\"+Inf\"", "0+9x300"),
-        ],
-        quiet: &[
-            (APPENDS, ",le=\"1.0\"", "0+9x300"),
-            (APPENDS, ",le=\"10.0\"", "0+9x300"),
-            (APPENDS, ",le=\"+Inf\"", "0+9x300"),
-        ],
-    },
-    Case {
-        alert: "HotSwapWritesLost",
-        firing: &[("hotswap_store_lost_writes", "", "1x300")],
-        quiet: &[("hotswap_store_lost_writes", "", "0x300")],
-    },
-    Case {
-        alert: "HotSwapStoreNotDurable",
-        firing: &[("hotswap_store_durable", "", "0x300")],
-        quiet: &[("hotswap_store_durable", "", "1x300")],
-    },
-    Case {
-        alert: "HotSwapEngineFallsBehind",
-        firing: &[("hotswap_store_tail_lag_seconds", "", "60x300")],
-        quiet: &[("hotswap_store_tail_lag_seconds", "", "1x300")],
-    },
-    Case {
-        alert: "HotSwapSpansLost",
-        firing: &[(
-            "hotswap_trace_spans_total",
-            ",outcome=\"dropped\"",
-            "0+9x300",
-        )],
-        quiet: &[(
-            "hotswap_trace_spans_total",
-            ",outcome=\"exported\"",
-            "0+9x300",
-        )],
-    },
-    Case {
-        alert: "HotSwapSpansLost",
-        firing: &[(
-            "hotswap_node_trace_spans_total",
-            ",outcome=\"dropped\"",
-            "0+9x300",
-        )],
-        quiet: &[(
-            "hotswap_node_trace_spans_total",
-            ",outcome=\"exported\"",
-            "0+9x300",
-        )],
-    },
-    Case {
-        alert: "HotSwapMetricPointsLost",
-        firing: &[(
-            "hotswap_metric_points_total",
-            ",outcome=\"failed\"",
-            "0+9x300",
-        )],
-        quiet: &[(
-            "hotswap_metric_points_total",
-            ",outcome=\"exported\"",
-            "0+9x300",
-        )],
-    },
-    Case {
-        alert: "HotSwapMetricPointsLost",
-        firing: &[(
-            "hotswap_node_metric_points_total",
-            ",outcome=\"failed\"",
-            "0+9x300",
-        )],
-        quiet: &[(
-            "hotswap_node_metric_points_total",
-            ",outcome=\"exported\"",
-            "0+9x300",
-        )],
-    },
-    Case {
-        alert: "HotSwapModuleErrors",
-        firing: &[
-            ("hotswap_node_requests_total", OF_MODULE, "0+9x300"),
-            ("hotswap_node_errors_total", OF_MODULE, "0+1x300"),
-        ],
-        quiet: &[
-            ("hotswap_node_requests_total", OF_MODULE, "0+99x300"),
-            ("hotswap_node_errors_total", OF_MODULE, "0+1x300"),
-        ],
-    },
-    // Every request fails in `qa`, and they are few beside those of `production`.
-    Case {
-        alert: "HotSwapModuleErrors",
-        firing: &[
-            ("hotswap_node_requests_total", IN_PRODUCTION, "0+99x300"),
-            ("hotswap_node_errors_total", IN_PRODUCTION, "0x300"),
-            ("hotswap_node_requests_total", IN_QA, "0+1x300"),
-            ("hotswap_node_errors_total", IN_QA, "0+1x300"),
-        ],
-        quiet: &[
-            ("hotswap_node_requests_total", IN_PRODUCTION, "0+99x300"),
-            ("hotswap_node_errors_total", IN_PRODUCTION, "0+1x300"),
-            ("hotswap_node_requests_total", IN_QA, "0+99x300"),
-            ("hotswap_node_errors_total", IN_QA, "0+1x300"),
-        ],
-    },
-];
-
-const WAIT: &str = "hotswap_deployments_longest_approval_wait_seconds";
-const SOURCE: &str = "hotswap_discovery_source_condition";
-const REQUESTS: &str = "hotswap_http_requests_total";
-const FAILURES: &str = "hotswap_node_operation_failures_total";
-const APPENDS: &str = "hotswap_journal_append_duration_seconds_bucket";
-const OF_MODULE: &str = ",module=\"hello\",version=\"2.0.0\"";
-const IN_PRODUCTION: &str = ",environment=\"production\",module=\"hello\",version=\"2.0.0\"";
-const IN_QA: &str = ",environment=\"qa\",module=\"hello\",version=\"2.0.0\"";
+/// The last minute of the series.
+const END: u16 = 290;
 
 /// The pods of three engines, each of which exposes the same of their store, or of three nodes.
 const PODS: [&str; 3] = ["pod-0", "pod-1", "pod-2"];
@@ -265,10 +38,10 @@ fn names(rule: &Value) -> BTreeSet<&str> {
     names.map(Option::unwrap).collect()
 }
 
-/// Series as they would be with three pods, and the alerts after almost five hours of them. Each
-/// fires once, and not once for each pod.
+/// Series as they would be with three pods. An alert fires once the condition has held for its time,
+/// not a minute before, and once and not for each pod.
 #[test]
-fn every_alert_fires_when_it_should_and_is_quiet_when_not() {
+fn every_alert_fires_just_above_its_threshold_after_its_time_and_is_quiet_just_below() {
     let rule = rule();
     let cases: BTreeSet<_> = CASES.iter().map(|case| case.alert).collect();
     assert_eq!(cases, names(&rule), "each alert has a case");
@@ -282,32 +55,39 @@ fn every_alert_fires_when_it_should_and_is_quiet_when_not() {
             json!({ "series": format!("{name}{{{labels}}}"), "values": values })
         })
     };
-    let test = |alert: &str, all: &[Series], fires: bool| {
+    let test = |alert: &str, what: &str, all: &[Series], expected: &[(u16, bool)]| {
         // How many of an alert fire is a query, so that the texts stand in one place.
-        let count = match fires {
-            true => json!([{ "value": 1, "labels": "{}" }]),
-            false => json!([]),
-        };
+        let expr = format!("count(ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}})");
+        let queries = expected.iter().map(|(minute, fires)| {
+            let count = match fires {
+                true => json!([{ "value": 1, "labels": "{}" }]),
+                false => json!([]),
+            };
+            json!({ "expr": expr, "eval_time": format!("{minute}m"), "exp_samples": count })
+        });
         json!({
-            "name": format!("{alert}: {}", if fires { "fires" } else { "is quiet" }),
+            "name": format!("{alert}: {what}"),
             "interval": "1m",
             "input_series": all.iter().flat_map(series).collect::<Vec<_>>(),
-            "promql_expr_test": [{
-                "expr": format!("count(ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}})"),
-                "eval_time": "290m",
-                "exp_samples": count,
-            }],
+            "promql_expr_test": queries.collect::<Vec<_>>(),
         })
     };
-    let tests: Vec<_> = CASES
-        .iter()
-        .flat_map(|case| {
-            [
-                test(case.alert, case.firing, true),
-                test(case.alert, case.quiet, false),
-            ]
-        })
-        .collect();
+    let tests = CASES.iter().flat_map(|case| {
+        let Case {
+            alert,
+            firing,
+            quiet,
+            fires_at,
+        } = case;
+        let before = fires_at.checked_sub(1).map(|minute| (minute, false));
+        let at: Vec<_> = before.into_iter().chain([(*fires_at, true)]).collect();
+        let never = [(*fires_at, false), (END, false)];
+        [
+            test(alert, "fires", firing, &at),
+            test(alert, "is quiet", quiet, &never),
+        ]
+    });
+    let tests: Vec<_> = tests.collect();
     let file = folder.path().join("tests.yaml");
     let content = json!({ "rule_files": [path], "evaluation_interval": "1m", "tests": tests });
     fs::write(&file, content.to_string()).unwrap();

@@ -1,8 +1,9 @@
+use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use hotswap_tests::{Installation, tools};
+use hotswap_tests::{Installation, OtlpReceiver, tools};
 use tokio::time::timeout;
 
 use super::QA;
@@ -63,5 +64,43 @@ async fn a_compression_that_is_not_known_is_refused() -> Result<()> {
     ensure!(!output.status.success(), "{error}");
     let expected = "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION: use gzip or none";
     ensure!(error.contains(expected), "{error}");
+    Ok(())
+}
+
+/// What an engine that is started with these attributes says of itself, and its log.
+async fn resource_with(attributes: &str) -> Result<(BTreeMap<String, String>, String)> {
+    let receiver = OtlpReceiver::start().await?;
+    let url = receiver.url();
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "50"),
+        ("OTEL_RESOURCE_ATTRIBUTES", attributes),
+    ];
+    let mut hotswap = Installation::start_with(QA, 0, &variables).await?;
+    let metrics = receiver.wait_for_metrics("metrics", |all| all.first().cloned());
+    let resource = metrics.await?.resource;
+    let log = timeout(TIMEOUT, hotswap.terminate_engine()).await??;
+    Ok((resource, log))
+}
+
+/// A real process: a library that reads the environment by itself would have its own say.
+#[tokio::test(flavor = "multi_thread")]
+async fn resource_attributes_are_decoded_or_discarded_as_a_whole() -> Result<()> {
+    const REPORT: &str = "OTEL_RESOURCE_ATTRIBUTES cannot be read";
+    let (resource, log) = resource_with("team=a%2Cb,deployment.environment.name=test").await?;
+    ensure!(resource["team"] == "a,b", "{resource:?}");
+    ensure!(
+        resource["deployment.environment.name"] == "test",
+        "{resource:?}"
+    );
+    ensure!(!log.contains(REPORT), "{log}");
+
+    let (resource, log) = resource_with("team=s3cr3t,broken=%ff").await?;
+    let has = |key: &str| resource.contains_key(key);
+    ensure!(!has("team") && !has("broken"), "{resource:?}");
+    ensure!(resource["service.name"] == "hotswap-engine", "{resource:?}");
+    ensure!(log.contains(REPORT), "{log}");
+    ensure!(log.contains("pair 2 is not percent-encoded"), "{log}");
+    ensure!(!log.contains("s3cr3t"), "{log}");
     Ok(())
 }

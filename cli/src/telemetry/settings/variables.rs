@@ -123,7 +123,8 @@ pub const VARIABLES: [(&str, &str); 37] = [
     ),
     (
         "OTEL_RESOURCE_ATTRIBUTES",
-        "Attributes of this process on spans and metrics, as `key=value,…`.",
+        "Attributes of this process on spans and metrics, as `key=value,…`, percent-encoded. If \
+         one cannot be read, none counts.",
     ),
     (
         "OTEL_BSP_MAX_QUEUE_SIZE",

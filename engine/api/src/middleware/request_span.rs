@@ -29,11 +29,17 @@ pub(super) fn begin(request: &Request) -> Span {
     span
 }
 
-/// Says what the request was, once that is known. Never the path itself or a query.
-pub(super) fn describe(span: &mut Span, (method, route, status): (&str, &str, u16), id: &str) {
-    span.set_name(|| format!("{method} {route}"));
-    span.set_text("http.request.method", &method);
-    span.set_text("http.route", &route);
+/// Says what the request was, once that is known. Never the path itself or a query. A request that
+/// matches no route has none.
+pub(super) fn describe(
+    span: &mut Span,
+    (method, route, status): (&str, Option<&str>, u16),
+    id: &str,
+) {
+    span.set_request(method, route);
+    if let Some(route) = route {
+        span.set_text("http.route", &route);
+    }
     span.set("http.response.status_code", status);
     span.set_text("hotswap.request.id", &id);
     if status >= 500 {

@@ -2,14 +2,20 @@
 //! nodes and the requests to the module, whatever becomes of the engine meanwhile. Real processes
 //! send their spans to a real receiver.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod documented;
+mod headers;
+mod requests;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hotswap_tests::{
-    EMAIL, Installation, OtlpReceiver, ReceivedSpan, RedisKind, Replicas, SilentServer, tools,
+    EMAIL, Installation, OtlpReceiver, ReceivedSpan, RedisKind, Replicas, SilentServer,
 };
 use serde_json::{Value, json};
+
+use documented::check_documented;
 
 const QA: &str = "qa";
 /// The client's part of the trace.
@@ -410,70 +416,6 @@ async fn a_deployment_is_one_trace_though_another_engine_takes_it_over() -> Resu
     Ok(())
 }
 
-/// The spans that the table of `docs/OBSERVABILITY.md` lists, each with the cell of its attributes.
-fn documented() -> Result<Vec<(String, String)>> {
-    let path = tools::repository_root().join("docs/OBSERVABILITY.md");
-    let text = std::fs::read_to_string(path)?;
-    let table = text.split("\n### Spans\n").nth(1).context("no table")?;
-    let table = table.split("\n## ").next().unwrap_or_default();
-    let mut all: Vec<(String, String)> = Vec::new();
-    for row in table.lines().filter(|line| line.starts_with("| `")) {
-        let cells: Vec<_> = row.split('|').map(str::trim).collect();
-        let [_, names, _, _, _, attributes, _] = cells.as_slice() else {
-            anyhow::bail!("not five cells: {row}");
-        };
-        let attributes = match (*attributes, all.last()) {
-            ("the same", Some((_, above))) => above.clone(),
-            (attributes, _) => attributes.to_owned(),
-        };
-        for name in names.split(", ").filter(|name| *name != "…") {
-            all.push((name.trim_matches('`').to_owned(), attributes.clone()));
-        }
-    }
-    ensure!(all.len() > 20, "{all:#?}");
-    Ok(all)
-}
-
-/// Checks that the table has each span, with its attributes and no others: what it lists for a span,
-/// one of that name has. Two rows stand for any: one for the requests of the API, and one for those
-/// of modules.
-fn check_documented(spans: &[ReceivedSpan]) -> Result<()> {
-    let documented = documented()?;
-    let mut seen = BTreeMap::<&str, BTreeSet<&str>>::new();
-    for span in spans {
-        let has = |attribute: &str| span.attributes.contains_key(attribute);
-        let example = match span.service() {
-            "hotswap-engine" if has("http.route") => "POST /api/v1/deployments",
-            "hotswap-node" if has("http.request.method") && has("hotswap.module.name") => {
-                "GET hello"
-            }
-            _ => span.name.as_str(),
-        };
-        let row = documented.iter().find(|(name, _)| name == example);
-        let (_, attributes) = row.with_context(|| format!("not in the guide: {span:#?}"))?;
-        for attribute in span.attributes.keys() {
-            let is_listed = attributes.contains(&format!("`{attribute}`"));
-            ensure!(
-                is_listed,
-                "the guide does not say that {example} has {attribute}"
-            );
-        }
-        let attributes = span.attributes.keys().map(String::as_str);
-        seen.entry(example).or_default().extend(attributes);
-    }
-    for (name, attributes) in &documented {
-        let Some(seen) = seen.get(name.as_str()) else {
-            continue;
-        };
-        let listed = attributes.split('`').skip(1).step_by(2);
-        // None of these deployments' spans fails.
-        let mut listed = listed.filter(|attribute| *attribute != "error.type");
-        let gone = listed.find(|attribute| !seen.contains(attribute));
-        ensure!(gone.is_none(), "the guide says that {name} has {gone:?}");
-    }
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_spans_of_a_revert_have_what_the_guide_lists() -> Result<()> {
     let receiver = OtlpReceiver::start().await?;
@@ -554,160 +496,6 @@ async fn lines_of_the_log_name_the_trace_and_a_span_of_it() -> Result<()> {
             ensure!(span.service() == service, "{line}: {span:#?}");
         }
     }
-    Ok(())
-}
-
-/// What a module reads of the header `traceparent` of a request that has the client's.
-async fn header_of_module(hotswap: &Installation) -> Result<String> {
-    hotswap
-        .upload("4.0.0", hotswap_guests::MODULE_PROBE)
-        .await?;
-    let request = json!({
-        "moduleName": "hello", "version": "4.0.0", "targetEnvironment": QA,
-        "strategy": "direct", "requesterEmail": EMAIL,
-    });
-    let accepted = hotswap.post("/api/v1/deployments", request).await?;
-    let id = accepted["executionId"].as_str().context("no id")?;
-    let ended = hotswap.wait_for_end(id).await?;
-    ensure!(ended["status"] == "succeeded", "{ended}");
-    let url = hotswap.data_urls().await?.remove(0);
-    let request = reqwest::Client::new()
-        .get(format!("{url}header/traceparent"))
-        .header("traceparent", trace_parent());
-    Ok(request.send().await?.error_for_status()?.text().await?)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_module_is_told_of_the_span_that_its_request_is() -> Result<()> {
-    let receiver = OtlpReceiver::start().await?;
-    let url = receiver.url();
-    let variables = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
-        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
-    ];
-    let hotswap = Installation::start_with(QA, 1, &variables).await?;
-    let header = header_of_module(&hotswap).await?;
-    let span = header
-        .strip_prefix(&format!("00-{TRACE}-"))
-        .and_then(|rest| rest.strip_suffix("-01"))
-        .with_context(|| header.clone())?;
-    ensure!(span != CLIENT_SPAN, "{header}");
-    let wait = receiver.wait_for("the span of the request", |spans| {
-        let spans = of_trace(spans);
-        let found = spans.into_iter().find(|found| found.span_id == span);
-        found.cloned()
-    });
-    let found = wait.await?;
-    ensure!(
-        found.name == "GET hello" && found.parent_id == CLIENT_SPAN,
-        "{found:#?}"
-    );
-    ensure!(found.service() == "hotswap-node", "{found:#?}");
-    Ok(())
-}
-
-/// The span of a client's request says which server it asked, and how the module failed.
-#[tokio::test(flavor = "multi_thread")]
-async fn spans_of_requests_name_the_server_and_the_kind_of_a_failure() -> Result<()> {
-    let receiver = OtlpReceiver::start().await?;
-    let url = receiver.url();
-    let variables = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
-        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
-    ];
-    let hotswap = Installation::start_with(QA, 1, &variables).await?;
-    // The module of the tests: `header_of_module` has activated it.
-    header_of_module(&hotswap).await?;
-    let url = hotswap.data_urls().await?.remove(0);
-    let data = reqwest::Url::parse(&url)?;
-    let request = reqwest::Client::new()
-        .get(format!("{url}trap"))
-        .header("traceparent", trace_parent());
-    ensure!(request.send().await?.status() == 500);
-    let failed = receiver
-        .wait_for("the span of the crash", |spans| {
-            let spans = of_trace(spans);
-            spans.into_iter().find(|span| span.is_error).cloned()
-        })
-        .await?;
-    check_documented(std::slice::from_ref(&failed))?;
-    ensure!(failed.name == "GET hello", "{failed:#?}");
-    ensure!(failed.attribute("error.type") == "trap", "{failed:#?}");
-    ensure!(failed.attribute("url.scheme") == "http", "{failed:#?}");
-    let address = failed.attribute("server.address");
-    ensure!(Some(address) == data.host_str(), "{failed:#?}");
-    let port = failed.attribute("server.port").parse().ok();
-    ensure!(port == data.port(), "{failed:#?}");
-    Ok(())
-}
-
-/// The headers of requests to a collector hold its token.
-const COLLECTOR_TOKEN: &str = "t0ken-of-the-collector";
-
-/// Spans and metrics of an engine and of a node come with the headers, and no log has a header's value.
-async fn check_headers(protocol: &str) -> Result<()> {
-    let receiver = OtlpReceiver::start().await?;
-    let url = receiver.url();
-    let headers = format!("authorization=Bearer%20{COLLECTOR_TOKEN},x-scope-orgid=qa");
-    let variables = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
-        ("OTEL_EXPORTER_OTLP_HEADERS", headers.as_str()),
-        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
-        ("OTEL_METRIC_EXPORT_INTERVAL", "100"),
-        (
-            "RUST_LOG",
-            "debug,h2=trace,hyper=trace,hyper_util=trace,tonic=trace,reqwest=trace",
-        ),
-    ];
-    let mut hotswap = Installation::start_with(QA, 0, &variables).await?;
-    hotswap.start_node("qa-1")?;
-    hotswap.wait_for_nodes(1).await?;
-    let id = deploy(&hotswap.url, &hotswap.token).await?;
-    wait_until_asked(&receiver, 1).await?;
-    hotswap.approve(&id).await?;
-    hotswap.wait_for_end(&id).await?;
-    let spans = wait_until_settled(&receiver, 1).await?;
-    let metrics = receiver
-        .wait_for_metrics("metrics of both", |metrics| {
-            let services: BTreeSet<_> = metrics.iter().map(|one| one.service()).collect();
-            (services.len() == 2).then(|| metrics.to_vec())
-        })
-        .await?;
-    let of_spans = spans.iter().map(|span| (span.protocol, &span.headers));
-    let of_metrics = metrics.iter().map(|one| (one.protocol, &one.headers));
-    for (by, headers) in of_spans.chain(of_metrics) {
-        ensure!(by == protocol, "{by}");
-        let token = format!("Bearer {COLLECTOR_TOKEN}");
-        ensure!(headers["authorization"] == *token, "{headers:?}");
-        ensure!(headers["x-scope-orgid"] == "qa", "{headers:?}");
-    }
-    let node = hotswap.terminate_node("qa-1").await?;
-    let engine = hotswap.terminate_engine().await?;
-    for log in [engine, node] {
-        ensure!(log.contains("recording traces"), "{log}");
-        ensure!(!log.contains(COLLECTOR_TOKEN), "{log}");
-    }
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn requests_by_grpc_have_the_headers_and_no_log_has_them() -> Result<()> {
-    check_headers("grpc").await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn requests_by_http_have_the_headers_and_no_log_has_them() -> Result<()> {
-    check_headers("http/protobuf").await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_a_collector_a_module_gets_the_header_of_its_client() -> Result<()> {
-    let hotswap = Installation::start(QA, 1, &[]).await?;
-    let header = header_of_module(&hotswap).await?;
-    ensure!(header == trace_parent(), "{header}");
     Ok(())
 }
 
