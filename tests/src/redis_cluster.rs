@@ -40,7 +40,7 @@ impl RedisCluster {
         count: usize,
         certificates: Option<&Path>,
     ) -> io::Result<Self> {
-        let node = || {
+        let node = || -> io::Result<_> {
             let bus = free_port()?.to_string();
             let arguments = ["--cluster-enabled", "yes", "--cluster-port", &bus];
             let timeout = ["--cluster-node-timeout", "2000"];
