@@ -321,16 +321,7 @@ impl Config {
                 bail!("environments.{environment}.{error}");
             }
         }
-        let selectors = self.selectors();
-        for (environment, selector) in &selectors {
-            let same = selectors.iter().find(|(_, other)| *other == selector);
-            if let Some((first, _)) = same.filter(|(first, _)| *first != environment) {
-                bail!(
-                    "environments.{first}.selector and environments.{environment}.selector are \
-                     the same, and a node belongs to one environment: change one of them"
-                );
-            }
-        }
+        check_selectors(&self.selectors())?;
         DiscoverySource::check_all(&self.discovery)?;
         MetricProvider::check_all(&self.metric_providers)?;
         if let Some(url) = &self.advertise {
@@ -388,6 +379,23 @@ impl Config {
         };
         self.environments.iter().map(policy).collect()
     }
+}
+
+/// Checks that no two environments have the same selector.
+///
+/// # Errors
+/// Where two have. The error names both keys.
+pub(crate) fn check_selectors(selectors: &BTreeMap<Environment, Selector>) -> Result<()> {
+    for (environment, selector) in selectors {
+        let same = selectors.iter().find(|(_, other)| *other == selector);
+        if let Some((first, _)) = same.filter(|(first, _)| *first != environment) {
+            bail!(
+                "environments.{first}.selector and environments.{environment}.selector are the \
+                 same, and a node belongs to one environment: change one of them"
+            );
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@
 //! - [`RegistryServer`]: a real Consul or etcd.
 //! - [`DiscoveryServer`]: any of the registries in which nodes are found.
 //! - [`RedisServer`]: a real Redis or Valkey.
+//! - [`RedisCluster`]: three or more of those, which share the keys.
 //! - [`WatchedServers`]: some of those, and the sentinels that watch them.
 //! - [`BucketServer`]: a real server with the interface of Amazon S3.
 //! - [`RedisProxy`]: a connection to one of those that a test can cut.
@@ -64,6 +65,7 @@ mod prometheus_server;
 mod racing_environment_journal;
 mod racing_journal;
 mod reaper;
+mod redis_cluster;
 mod redis_proxy;
 mod redis_server;
 mod registry_server;
@@ -72,6 +74,7 @@ mod replicas;
 mod requests;
 /// The kinds of the chart that Kubernetes does not have.
 pub mod resource_definition;
+mod server_certificates;
 mod shared_host;
 mod silent_server;
 mod static_cluster;
@@ -116,11 +119,13 @@ pub use otlp_receiver::{
 pub use prometheus_server::PrometheusServer;
 pub use racing_environment_journal::RacingEnvironmentJournal;
 pub use racing_journal::RacingJournal;
+pub use redis_cluster::{RedisCluster, accepted};
 pub use redis_proxy::RedisProxy;
 pub use redis_server::{RedisKind, RedisServer};
 pub use registry_server::{RegistryKind, RegistryServer};
 pub use replicas::Replicas;
 pub use requests::{EMAIL, new_deployment, new_rollback, requester};
+pub use server_certificates::{tls_arguments, write_certificates};
 pub use shared_host::{shared_discovery_host, shared_host};
 pub use silent_server::SilentServer;
 pub use static_cluster::StaticCluster;

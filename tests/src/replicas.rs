@@ -215,12 +215,22 @@ impl Replicas {
     /// # Errors
     /// If it does not start.
     pub fn start_node_in(&mut self, environment: &str, id: &str) -> Result<()> {
+        self.start_node_with(&["--environment", environment], id)
+    }
+
+    /// Starts a node with these arguments, which say to which environment it belongs.
+    /// [`Self::wait_for_nodes`] waits for it.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start_node_with(&mut self, membership: &[&str], id: &str) -> Result<()> {
         let mut command = tools::hotswap()?;
         let url = self.balancer.url();
         command
             .current_dir(self.folder.path())
             .envs(self.variables.iter().cloned())
-            .args(["node", "--with-parent", "--environment", environment])
+            .args(["node", "--with-parent"])
+            .args(membership)
             .args(["--engine", &url, "--id", id, "--dir", id])
             .args(["--data", "127.0.0.1:0", "--control", "127.0.0.1:0"])
             .args(["--token-file", "node-token"]);

@@ -358,6 +358,69 @@ async fn a_policy_that_is_set_on_one_engine_counts_on_all() -> Result<()> {
     Ok(())
 }
 
+/// Waits until every engine says that the node of the test belongs to an environment.
+async fn wait_for_environment(replicas: &Replicas, environment: &str) -> Result<()> {
+    let deadline = Instant::now() + SOON;
+    for engine in replicas.running() {
+        loop {
+            let nodes = replicas.get(engine, "/api/v1/nodes").await?;
+            let node = &nodes["nodes"][0];
+            if node["environment"] == environment && node["health"] == "passing" {
+                break;
+            }
+            ensure!(Instant::now() < deadline, "engine {engine}: {nodes}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_selector_that_is_set_on_one_engine_counts_on_all_and_moves_nodes() -> Result<()> {
+    let mut replicas = Replicas::start(RedisKind::Redis, 2, PRODUCTION, 0).await?;
+    // The file of one engine says something else. Nodes come to either engine.
+    replicas.terminate_engine(1).await?;
+    let file = "[environments.edge]\nselector = \"zone=north\"\n";
+    replicas.start_engine_with(1, file).await?;
+    let select = async |replicas: &Replicas, engine, environment: &str, selector: &str| {
+        let path = format!("/api/v1/environments/{environment}");
+        let body = json!({ "policy": {}, "selector": selector });
+        let set = replicas.put(engine, &path, body).await?;
+        let deadline = Instant::now() + SOON;
+        for engine in replicas.running() {
+            while replicas.get(engine, &path).await?["version"] != set["version"] {
+                ensure!(
+                    Instant::now() < deadline,
+                    "engine {engine} has not heard of it"
+                );
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Ok(())
+    };
+    select(&replicas, 0, "edge", "zone=south").await?;
+    select(&replicas, 1, PRODUCTION, "zone=north").await?;
+    let settings = replicas.get(1, "/api/v1/environments/edge").await?;
+    ensure!(settings["selector"] == "zone=south", "{settings}");
+    ensure!(settings["ignoredSelector"] == "zone=north", "{settings}");
+    replicas.start_node_with(&["--zone", "north"], "a")?;
+    wait_for_environment(&replicas, PRODUCTION).await?;
+    // It moves without a restart of anything.
+    select(&replicas, 1, PRODUCTION, "zone=east").await?;
+    select(&replicas, 0, "edge", "zone=north").await?;
+    wait_for_environment(&replicas, "edge").await?;
+    let log = replicas.terminate_engine(1).await?;
+    ensure!(log.contains("does not count"), "{log}");
+    // An engine that starts has it from the store, not from its file.
+    replicas
+        .start_engine_with(1, &file.replace("north", "west"))
+        .await?;
+    let settings = replicas.get(1, "/api/v1/environments/edge").await?;
+    ensure!(settings["selector"] == "zone=north", "{settings}");
+    wait_for_environment(&replicas, "edge").await?;
+    Ok(())
+}
+
 /// Whether each node is drained, as an engine knows it.
 async fn drained(replicas: &Replicas, engine: usize) -> Result<Vec<bool>> {
     let nodes = replicas.get(engine, "/api/v1/nodes").await?;

@@ -5,7 +5,8 @@ use clap::Args;
 /// `hotswap apply`.
 #[derive(Debug, Args)]
 pub struct Apply {
-    /// The file: TOML, with the environments as in the engine's configuration
+    /// The file: TOML, with the environments, their policies and selectors, as in the engine's
+    /// configuration
     #[arg(long, short, value_name = "FILE")]
     pub file: PathBuf,
     /// Show what would change, and change nothing

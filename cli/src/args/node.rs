@@ -105,7 +105,7 @@ impl DrainNode {
 #[derive(Debug, Args)]
 pub struct RunNode {
     /// The environment that the node belongs to
-    /// [default: the one whose selector, in the engine's configuration, matches the labels]
+    /// [default: the one whose selector matches the labels]
     #[arg(
         long,
         short,

@@ -75,7 +75,7 @@ impl Client {
         stream.ok_or_else(|| self.stream_interrupted(Interruption::Closed))
     }
 
-    /// The policy of an environment.
+    /// The policy and the selector of an environment.
     pub async fn environment_settings(
         &self,
         name: &Environment,
@@ -83,7 +83,7 @@ impl Client {
         self.get(&format!("/environments/{name}"), &()).await
     }
 
-    /// Sets the policy of an environment, where it still has this version. Returns what counts then: the
+    /// Sets the policy and the selector of an environment, where it still has this version. Returns what counts then: the
     /// same version where it was so already.
     pub async fn set_environment(
         &self,

@@ -303,7 +303,7 @@ pub struct EnvironmentRow {
     pub health: HealthCounts,
 }
 
-/// The policy of an environment, and where it comes from.
+/// The policy and the selector of an environment, and where they come from.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentSettings {
@@ -311,6 +311,12 @@ pub struct EnvironmentSettings {
     pub policy: Map<String, Value>,
     /// Where it comes from: `api`, `configuration` or `default`.
     pub source: String,
+    /// The nodes that belong to it by their labels.
+    #[serde(default)]
+    pub selector: Option<String>,
+    /// Where the selector comes from: `api` or `configuration`.
+    #[serde(default)]
+    pub selector_source: Option<String>,
     /// Its version.
     pub version: u64,
 }

@@ -3,7 +3,7 @@
 mod policy_file;
 
 use anyhow::Result;
-use hotswap_core::{Environment, Policy};
+use hotswap_core::{Environment, Policy, Selector};
 use serde_json::{Map, Value, json};
 
 use self::policy_file::PolicyFile;
@@ -14,13 +14,14 @@ use crate::exit::Exit;
 use crate::exit_report::ExitReport;
 use crate::format::sanitize;
 
-/// Sets the policies in a file. Changes nothing where one of them is not valid; a policy that
+/// Sets the policies and selectors in a file. Changes nothing where one of them is not valid; a policy that
 /// somebody else changes meanwhile is left as that person set it.
 pub async fn run(args: &Apply, context: &Context) -> Result<Exit> {
     let file = PolicyFile::read(&args.file)?;
     let mut planned = Vec::new();
     for (environment, policy) in file.policies {
-        planned.push(Change::plan(environment, &policy, context).await?);
+        let selector = file.selectors.get(&environment);
+        planned.push(Change::plan(environment, (&policy, selector), context).await?);
     }
     let mut changed = Vec::new();
     for change in planned {
@@ -68,28 +69,44 @@ fn show(
     Ok(())
 }
 
-/// The change of an environment's policy.
+/// The change of an environment's policy and selector.
 struct Change {
     environment: Environment,
     /// What counts now.
     before: EnvironmentSettings,
     /// What should count, as the API has it.
     after: Map<String, Value>,
+    /// The nodes that should belong to it by their labels. `None`: those of each engine's own
+    /// configuration.
+    selector: Option<String>,
 }
 
 impl Change {
-    async fn plan(environment: Environment, policy: &Policy, context: &Context) -> Result<Self> {
+    async fn plan(
+        environment: Environment,
+        (policy, selector): (&Policy, Option<&Selector>),
+        context: &Context,
+    ) -> Result<Self> {
         let before = context.client.environment_settings(&environment).await?;
         Ok(Self {
             environment,
             before,
             after: members(policy),
+            selector: selector.map(ToString::to_string),
         })
     }
 
-    /// A policy that an engine has from its own configuration does not count on others.
+    /// What an engine has from its own configuration does not count on others.
     fn is_needed(&self) -> bool {
-        self.before.source != "api" || self.before.policy != self.after
+        self.before.source != "api"
+            || self.before.policy != self.after
+            || self.selector_before() != self.selector.as_deref()
+    }
+
+    /// The selector that was set through the API.
+    fn selector_before(&self) -> Option<&str> {
+        let is_set = self.before.selector_source.as_deref() == Some("api");
+        self.before.selector.as_deref().filter(|_| is_set)
     }
 
     /// `maxUnavailable: 50% -> 25%`.
@@ -99,12 +116,20 @@ impl Change {
             (before != Some(after))
                 .then(|| format!("{key}: {} -> {}", text(before), text(Some(after))))
         });
-        different.collect()
+        let selectors = (self.selector_before(), self.selector.as_deref());
+        let selector = (selectors.0 != selectors.1).then(|| {
+            let [before, after] = [selectors.0, selectors.1].map(|one| one.unwrap_or("none"));
+            format!("selector: {before} -> {after}")
+        });
+        different.chain(selector).collect()
     }
 
     /// Returns whether anything was changed.
     async fn carry_out(&self, reason: Option<&str>, context: &Context) -> Result<bool> {
         let mut body = json!({ "policy": self.after, "requesterEmail": context.email });
+        if let Some(selector) = &self.selector {
+            body["selector"] = selector.as_str().into();
+        }
         if let Some(reason) = reason {
             body["reason"] = reason.into();
         }

@@ -10,7 +10,7 @@ use super::Span;
 pub struct PolicyOverrides {
     /// The nodes that belong to the environment by their labels, as a label selector. Only nodes
     /// that name no environment themselves. A node that the selectors of several environments
-    /// match is refused.
+    /// match is refused. A selector that is set through the API counts instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", example = &"zone=eu,tier!=edge")]
     pub selector: Option<Selector>,

@@ -35,6 +35,22 @@ fn a_file_of_policies_is_applied_once() {
     let events = dev.run(&["environment", "events", "production"]);
     assert!(events.out.contains("more care"), "{events:?}");
 
+    // A selector is part of it.
+    let with_selector = "[environments.production]\nmaxUnavailable = \"25%\"\ndeadline = \"2h\"\n\
+        selector = \"zone in (eu)\"\n";
+    std::fs::write(file, with_selector).unwrap();
+    for (arguments, expected) in [
+        (&["--dry-run"][..], "selector: none -> zone=eu"),
+        (&[], "selector: none -> zone=eu"),
+        (&["--dry-run"], "is so already"),
+        (&[], "is so already"),
+    ] {
+        let applied = dev.run(&[&["apply", "-f", file], arguments].concat());
+        assert!(applied.out.contains(expected), "{arguments:?}: {applied:?}");
+    }
+    let environment = dev.run(&["environment", "get", "production"]);
+    assert!(environment.out.contains("zone=eu"), "{environment:?}");
+
     std::fs::write(file, "listen = \"127.0.0.1:0\"\n").unwrap();
     let refused = dev.run(&["apply", "-f", file]);
     assert_eq!(refused.code, Some(1), "{refused:?}");

@@ -3,7 +3,8 @@ use serde_json::Value;
 
 use crate::schema::check_envelope;
 use crate::{
-    DecodeError, Environment, ModuleName, ModuleVersion, NodeError, NodeId, Policy, Timestamp,
+    DecodeError, Environment, ModuleName, ModuleVersion, NodeError, NodeId, Policy, Selector,
+    Timestamp,
 };
 
 /// One entry of an environment's journal: what happened there outside of deployments.
@@ -115,6 +116,11 @@ pub enum EnvironmentEventBody {
     PolicyChanged {
         /// The policy from now on. `None`: the policy of each engine's configuration.
         policy: Option<Box<Policy>>,
+        /// The nodes that belong to the environment by their labels. `None`: those that the selector
+        /// in each engine's configuration matches. An engine that does not know the field goes by
+        /// its configuration too, so it needs no new schema version.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        selector: Option<Selector>,
         /// The position of the event whose policy it replaces; `None` where there is none.
         replaces: Option<u64>,
         /// The person.
@@ -319,6 +325,7 @@ mod tests {
             },
             EnvironmentEventBody::PolicyChanged {
                 policy: Some(Box::new(Policy::default_for(&"qa".parse().unwrap()))),
+                selector: Some("zone=eu".parse().unwrap()),
                 replaces: Some(17),
                 by: "ada".into(),
                 reason: None,
@@ -353,6 +360,20 @@ mod tests {
             reason: None,
         };
         assert_eq!(EnvironmentEventBody::decode(first), Ok(retired));
+    }
+
+    #[test]
+    fn a_policy_that_was_set_before_selectors_were_stored_has_none() {
+        let before = br#"{"schema":4,"type":"policyChanged",
+            "data":{"policy":null,"replaces":7,"by":"ada"}}"#;
+        let reset = EnvironmentEventBody::PolicyChanged {
+            policy: None,
+            selector: None,
+            replaces: Some(7),
+            by: "ada".into(),
+            reason: None,
+        };
+        assert_eq!(EnvironmentEventBody::decode(before), Ok(reset));
     }
 
     #[test]

@@ -152,10 +152,21 @@ impl Registry {
     }
 
     /// Sets the environments that nodes belong to by their labels, where they name none. Nodes that
-    /// have registered keep theirs until they register again.
+    /// have registered keep theirs until they register again. If the selectors change, the answer
+    /// to the next heartbeat of each node asks for that.
     pub fn set_environment_selectors(&self, selectors: BTreeMap<Environment, Selector>) {
-        let guard = self.inner.selectors.write();
-        *guard.unwrap_or_else(PoisonError::into_inner) = Arc::new(selectors);
+        {
+            let guard = self.inner.selectors.write();
+            let mut current = guard.unwrap_or_else(PoisonError::into_inner);
+            if **current == selectors {
+                return;
+            }
+            *current = Arc::new(selectors);
+        }
+        // A node that was found in a source is asked for its registration all the time.
+        for entry in self.write().values_mut() {
+            entry.must_register = entry.found_in.is_none();
+        }
     }
 
     fn environment_selectors(&self) -> Arc<BTreeMap<Environment, Selector>> {

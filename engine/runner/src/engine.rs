@@ -212,6 +212,7 @@ impl Engine {
         let policies = Policies::load(
             Arc::clone(&config.environment_journal),
             config.environments.clone(),
+            config.registry.clone(),
             strategies.clone(),
             Arc::clone(&config.clock),
         );
@@ -278,8 +279,6 @@ impl Engine {
         });
         reconciler.load().await.map_err(Error::DesiredState)?;
         config.registry.set_desired_versions(told);
-        let selectors = config.environments.selectors();
-        config.registry.set_environment_selectors(selectors.clone());
         background.spawn_vital("the reconciler", reconciler.clone().run());
         background.spawn_vital("the expiry of nodes", nodes.clone().expire());
         let follow = policies.clone().follow(config.journal.epochs());

@@ -9,7 +9,7 @@ use hotswap_core::{Amount, DecodeError, Environment, Policy, Selector, Timestamp
 pub struct Environments {
     /// Clones share it, so that all see policies that are replaced.
     configured: Arc<RwLock<BTreeMap<Environment, Policy>>>,
-    selectors: Arc<BTreeMap<Environment, Selector>>,
+    configured_selectors: Arc<BTreeMap<Environment, Selector>>,
     changed: Arc<RwLock<BTreeMap<Environment, PolicyByPerson>>>,
 }
 
@@ -21,6 +21,9 @@ pub(crate) type PolicyByPerson = Result<Arc<ChangedPolicy>, Arc<UnreadablePolicy
 pub struct ChangedPolicy {
     /// The policy.
     pub policy: Policy,
+    /// The nodes that belong to the environment by their labels. It counts before the selectors of
+    /// configurations; `None` where those count.
+    pub selector: Option<Selector>,
     /// The position of the event with the policy. Every change has a higher one.
     pub version: u64,
     /// When the person changed it.
@@ -66,16 +69,33 @@ impl Environments {
         }
     }
 
-    /// The same, with the environments that nodes belong to by their labels.
+    /// The same, with the configured selectors: the environments that nodes belong to by their
+    /// labels.
     #[must_use]
     pub fn with_selectors(self, selectors: BTreeMap<Environment, Selector>) -> Self {
-        let selectors = Arc::new(selectors);
-        Self { selectors, ..self }
+        Self {
+            configured_selectors: Arc::new(selectors),
+            ..self
+        }
     }
 
-    /// The environments that nodes belong to by their labels.
-    pub fn selectors(&self) -> &BTreeMap<Environment, Selector> {
-        &self.selectors
+    /// The environments that nodes belong to by their labels: those that people set, and else those
+    /// of the configuration.
+    pub fn selectors(&self) -> BTreeMap<Environment, Selector> {
+        let mut selectors = BTreeMap::clone(&self.configured_selectors);
+        let changed = read(&self.changed);
+        selectors.extend(changed.iter().filter_map(|(environment, changed)| {
+            let selector = changed.as_ref().ok()?.selector.clone()?;
+            Some((environment.clone(), selector))
+        }));
+        selectors
+    }
+
+    /// The nodes that belong to an environment by their labels.
+    pub fn selector(&self, environment: &Environment) -> Option<Selector> {
+        let changed = self.changed(environment);
+        let changed = changed.and_then(|changed| changed.selector.clone());
+        changed.or_else(|| self.configured_selectors.get(environment).cloned())
     }
 
     /// The policy of an environment. Where that of a person cannot be read, the one without it,
@@ -123,11 +143,21 @@ impl Environments {
         (configured != changed.policy).then_some(configured)
     }
 
+    /// The selector of this engine's configuration, where a person gave the environment another one:
+    /// it does not count.
+    pub fn ignored_selector(&self, environment: &Environment) -> Option<Selector> {
+        let changed = self.changed(environment)?;
+        let selector = changed.selector.as_ref()?;
+        let configured = self.configured_selectors.get(environment)?;
+        (configured != selector).then(|| configured.clone())
+    }
+
     /// The environments that are configured or whose policies people changed, sorted.
     pub fn configured(&self) -> BTreeSet<Environment> {
         let (changed, configured) = (read(&self.changed), read(&self.configured));
         let all = changed.keys().chain(configured.keys());
-        all.chain(self.selectors.keys()).cloned().collect()
+        let all = all.chain(self.configured_selectors.keys());
+        all.cloned().collect()
     }
 
     /// Replaces the policies of the configuration. They hold for what is planned from now on: a
@@ -205,6 +235,7 @@ mod tests {
         let change = |policy: &Policy| {
             let changed = Arc::new(ChangedPolicy {
                 policy: policy.clone(),
+                selector: None,
                 version: 7,
                 at: Timestamp::from_millis(1),
                 by: "ada".to_owned(),
@@ -221,6 +252,57 @@ mod tests {
         environments.replace_changed(BTreeMap::new());
         assert_eq!(environments.source(&qa), PolicySource::Configuration);
     }
+
+    #[test]
+    fn a_selector_that_a_person_set_counts_before_the_configuration() {
+        let names = ["qa", "edge", "far"];
+        let [qa, edge, far] = names.map(|name| name.parse::<Environment>().unwrap());
+        let (eu, us): (Selector, Selector) =
+            ("zone=eu".parse().unwrap(), "zone=us".parse().unwrap());
+        let configured = [(&qa, &eu), (&far, &eu)];
+        let configured = configured.map(|(name, selector)| (name.clone(), selector.clone()));
+        let environments = Environments::default().with_selectors(configured.into());
+        let changed = |selector: &Option<Selector>| {
+            Ok(Arc::new(ChangedPolicy {
+                policy: Policy::default_for(&qa),
+                selector: selector.clone(),
+                version: 7,
+                at: Timestamp::from_millis(1),
+                by: "ada".to_owned(),
+            }))
+        };
+        let set = [
+            (&qa, Some(us.clone())),
+            (&edge, Some(us.clone())),
+            (&far, None),
+        ];
+        let set = set.map(|(name, selector)| (name.clone(), changed(&selector)));
+        environments.replace_changed(set.into());
+        let expected = [(&qa, &us), (&edge, &us), (&far, &eu)];
+        for (name, selector) in expected {
+            assert_eq!(
+                environments.selector(name).as_ref(),
+                Some(selector),
+                "{name}"
+            );
+        }
+        let expected = expected.map(|(name, selector)| (name.clone(), selector.clone()));
+        assert_eq!(environments.selectors(), expected.into());
+        assert_eq!(environments.ignored_selector(&qa), Some(eu.clone()));
+        assert_eq!(
+            environments.ignored_selector(&edge),
+            None,
+            "none is configured"
+        );
+        assert_eq!(environments.ignored_selector(&far), None, "it counts");
+        environments.replace_changed([(qa.clone(), changed(&Some(eu)))].into());
+        assert_eq!(
+            environments.ignored_selector(&qa),
+            None,
+            "they are the same"
+        );
+    }
+
     #[test]
     fn a_policy_that_cannot_be_read_is_not_replaced_by_another_one() {
         let qa: Environment = "qa".parse().unwrap();

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use hotswap_core::{Clock, Environment, EnvironmentEventBody, OutOfRange, Policy, StrategyName};
+use hotswap_core::{
+    Clock, Environment, EnvironmentEventBody, OutOfRange, Policy, Selector, StrategyName,
+};
+use hotswap_fleet::Registry;
 use hotswap_store::{
     AppendToEnvironmentError, EnvironmentAppend, EnvironmentEntry, EnvironmentJournal,
 };
@@ -34,6 +37,8 @@ pub struct Policies {
 struct Inner {
     journal: Arc<dyn EnvironmentJournal>,
     environments: Environments,
+    /// It decides by selectors which environment a node belongs to.
+    registry: Registry,
     clock: Arc<dyn Clock>,
     /// Held while the journal is read or written, so that memory does not go back to what was
     /// read before a change.
@@ -49,6 +54,9 @@ pub struct PolicyChange {
     pub environment: Environment,
     /// Its policy from now on. `None`: the policy of each engine's configuration.
     pub policy: Option<Policy>,
+    /// The nodes that belong to the environment by their labels. `None`, and without a policy: those
+    /// that the selector of each engine's configuration matches.
+    pub selector: Option<Selector>,
     /// The version that the policy must have now, 0 where no person has given it one. `None` for
     /// any.
     pub expected: Option<u64>,
@@ -102,10 +110,11 @@ impl Policies {
     pub(crate) async fn load(
         journal: Arc<dyn EnvironmentJournal>,
         environments: Environments,
+        registry: Registry,
         strategies: Strategies,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
-        let inner = Inner::new(journal, environments, clock);
+        let inner = Inner::new(journal, environments, registry, clock);
         inner.read().await?;
         Ok(Self {
             inner: Arc::new(inner),
@@ -113,8 +122,8 @@ impl Policies {
         })
     }
 
-    /// Changes the policy of an environment. Deployments that were requested before keep theirs.
-    /// Does nothing where the environment has this policy already, or none that a person gave it
+    /// Changes the policy of an environment, and which nodes belong to it by their labels. Deployments
+    /// that were requested before keep their policy; nodes are asked to register again. Does nothing where the environment has this policy already, or none that a person gave it
     /// where there is to be none.
     ///
     /// # Errors
@@ -189,11 +198,13 @@ impl Inner {
     fn new(
         journal: Arc<dyn EnvironmentJournal>,
         environments: Environments,
+        registry: Registry,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             journal,
             environments,
+            registry,
             clock,
             change: Mutex::default(),
             reported: std::sync::Mutex::default(),
@@ -249,7 +260,9 @@ impl Inner {
         let current = self.environments.by_person(&change.environment);
         let version = current.as_ref().map_or(0, version_of);
         let is_same = match (&change.policy, &current) {
-            (Some(policy), Some(Ok(current))) => *policy == current.policy,
+            (Some(policy), Some(Ok(current))) => {
+                *policy == current.policy && change.selector == current.selector
+            }
             (None, None) => true,
             // What cannot be read is replaced in any case.
             (Some(_), Some(Err(_)) | None) | (None, Some(_)) => false,
@@ -263,6 +276,7 @@ impl Inner {
         }
         let body = EnvironmentEventBody::PolicyChanged {
             policy: change.policy.clone().map(Box::new),
+            selector: change.selector.clone().filter(|_| change.policy.is_some()),
             replaces: current.as_ref().map(version_of),
             by: change.by.clone(),
             reason: change.reason.clone(),
@@ -282,6 +296,8 @@ impl Inner {
         let entries = self.journal.policies().await.map_err(Error::store)?;
         let changed: BTreeMap<_, _> = entries.into_iter().filter_map(changed).collect();
         self.environments.replace_changed(changed);
+        let selectors = self.environments.selectors();
+        self.registry.set_environment_selectors(selectors);
         self.report_newly_ignored();
         Ok(())
     }
@@ -295,14 +311,16 @@ impl Inner {
     fn report_newly_ignored(&self) {
         let mut reported = self.lock_reported();
         for environment in self.environments.configured() {
-            if self.environments.ignored(&environment).is_none() {
+            let policy = self.environments.ignored(&environment);
+            let selector = self.environments.ignored_selector(&environment);
+            if policy.is_none() && selector.is_none() {
                 reported.remove(&environment);
             } else if reported.insert(environment.clone()) {
                 tracing::warn!(
                     %environment,
-                    "the policy in this engine's configuration does not count: it differs from \
-                     the one that was set through the API. Remove it from the configuration, or \
-                     apply it: hotswap apply -f FILE"
+                    "the policy or the selector in this engine's configuration does not count: it \
+                     differs from the one that was set through the API. Remove it from the \
+                     configuration, or apply it: hotswap apply -f FILE"
                 );
             }
         }
@@ -350,11 +368,13 @@ fn changed(entry: EnvironmentEntry) -> Option<(Environment, PolicyByPerson)> {
     match event.body {
         EnvironmentEventBody::PolicyChanged {
             policy: Some(policy),
+            selector,
             by,
             ..
         } => {
             let changed = ChangedPolicy {
                 policy: *policy,
+                selector,
                 version,
                 at,
                 by,

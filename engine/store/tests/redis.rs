@@ -12,6 +12,8 @@ mod faults;
 #[allow(dead_code)]
 #[path = "../../../tests/src/reaper.rs"]
 mod reaper;
+#[path = "../../../tests/src/redis_cluster.rs"]
+mod redis_cluster;
 #[path = "../../../tests/src/redis_proxy.rs"]
 #[allow(dead_code)]
 mod redis_proxy;
@@ -20,6 +22,8 @@ mod redis_proxy;
 mod redis_server;
 #[path = "redis/sentinel.rs"]
 mod sentinel;
+#[path = "../../../tests/src/server_certificates.rs"]
+mod server_certificates;
 #[path = "redis/sharing.rs"]
 mod sharing;
 mod suite;

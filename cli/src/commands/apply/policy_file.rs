@@ -1,4 +1,4 @@
-//! A file with the policies of environments.
+//! A file with the policies and selectors of environments.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,20 +8,22 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use figment::Figment;
 use figment::providers::{Format as _, Toml};
-use hotswap_core::{Environment, Policy};
+use hotswap_core::{Environment, Policy, Selector};
 use serde::Deserialize;
 
 use crate::args::shorten;
-use crate::config::PolicyOverrides;
+use crate::config::{PolicyOverrides, check_selectors};
 
 /// More environments than anybody has.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// The policies of a file.
+/// The policies and selectors of a file.
 #[derive(Debug)]
 pub(super) struct PolicyFile {
     /// The policy of each environment, whole.
     pub(super) policies: BTreeMap<Environment, Policy>,
+    /// The selectors of those that have one.
+    pub(super) selectors: BTreeMap<Environment, Selector>,
 }
 
 /// What the file may hold.
@@ -62,20 +64,22 @@ impl PolicyFile {
             anyhow!(text.split(' ').map(shorten).collect::<Vec<_>>().join(" "))
         })?;
         let mut policies = BTreeMap::new();
+        let mut selectors = BTreeMap::new();
         for (environment, overrides) in document.environments {
-            if overrides.selector.is_some() {
-                bail!(
-                    "environments.{environment}.selector is a matter of each engine's \
-                     configuration; remove it here"
-                );
-            }
             let policy = overrides.apply_to(Policy::default_for(&environment));
             if let Err(error) = policy.check() {
                 bail!("environments.{environment}.{error}");
             }
+            if let Some(selector) = overrides.selector {
+                selectors.insert(environment.clone(), selector);
+            }
             policies.insert(environment, policy);
         }
-        Ok(Self { policies })
+        check_selectors(&selectors)?;
+        Ok(Self {
+            policies,
+            selectors,
+        })
     }
 }
 
@@ -89,7 +93,11 @@ mod tests {
         let qa: Environment = "qa".parse().unwrap();
         let mut policy = Policy::default_for(&qa);
         policy.max_unavailable = "25%".parse().unwrap();
-        assert_eq!(file.policies, BTreeMap::from([(qa, policy)]));
+        assert_eq!(file.policies, BTreeMap::from([(qa.clone(), policy)]));
+        assert!(file.selectors.is_empty());
+        let file = PolicyFile::parse("[environments.qa]\nselector = \"zone=eu\"\n").unwrap();
+        assert_eq!(file.selectors[&qa].to_string(), "zone=eu");
+        assert_eq!(file.policies[&qa], Policy::default_for(&qa));
     }
 
     #[test]
@@ -101,8 +109,12 @@ mod tests {
                 "environments.qa.maxUnavailable",
             ),
             (
-                "[environments.qa]\nselector = \"zone=eu\"",
+                "[environments.qa]\nselector = \"zone in eu\"",
                 "environments.qa.selector",
+            ),
+            (
+                "[environments.a]\nselector = \"b\"\n[environments.c]\nselector = \"b\"",
+                "environments.a.selector and environments.c.selector",
             ),
             ("[environments.qa]\nbold = true", "bold"),
             ("", "environments"),

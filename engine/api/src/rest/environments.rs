@@ -2,7 +2,7 @@
 
 mod policy_request;
 
-use hotswap_core::{Environment, Policy};
+use hotswap_core::{Environment, Policy, Selector};
 use hotswap_runner::PolicyChange;
 use poem::Request;
 use poem::http::header::IF_MATCH;
@@ -25,7 +25,7 @@ use crate::view;
 /// The failures of every operation that changes a policy.
 const CHANGE: u16 = AUTH | PRECONDITION_FAILED | JSON_BODY | UNAVAILABLE | DISK_FULL;
 
-/// Operations on the policies of environments.
+/// Operations on the policies and selectors of environments.
 pub(super) struct Environments;
 
 #[derive(ApiResponse)]
@@ -44,7 +44,7 @@ enum EnvironmentResponse {
 impl Environments {
     /// Get an environment's policy
     ///
-    /// Returns the policy, and where it comes from. An environment need not have nodes yet.
+    /// Returns the policy and the selector, and where they come from. An environment need not have nodes yet.
     #[oai(
         path = "/environments/:name",
         method = "get",
@@ -62,9 +62,11 @@ impl Environments {
 
     /// Set an environment's policy
     ///
-    /// The policy replaces the one before as a whole, and counts on every engine of the store
-    /// before those of their configurations. Deployments that were requested before keep theirs.
-    /// A policy that is so already is not changed, and gets no new version.
+    /// The policy and the selector replace those before as a whole, and count on every engine of the
+    /// store before those of their configurations. Deployments that were requested before keep their
+    /// policy. If the selector changes, engines ask the nodes to register again with their next
+    /// heartbeats, so nodes may move from one environment to another. What is so already is not
+    /// changed, and gets no new version.
     #[oai(
         path = "/environments/:name",
         method = "put",
@@ -86,6 +88,7 @@ impl Environments {
         require_one_ascii_header(request, IF_MATCH.as_str())?;
         let EnvironmentRequest {
             policy,
+            selector,
             reason,
             requester_email,
         } = body.0;
@@ -93,10 +96,10 @@ impl Environments {
             reason,
             requester_email,
         };
-        let policy = policy.validate(&name.0.0)?;
+        let settings = policy.validate(&name.0.0, selector.as_deref())?;
         let change = change(
             name.0.0,
-            Some(policy),
+            Some(settings),
             if_match.0.as_deref(),
             reason,
             &admin,
@@ -106,8 +109,8 @@ impl Environments {
 
     /// Give up an environment's policy
     ///
-    /// From here on the policy in the configuration of each engine counts, or the default for the
-    /// environment's name.
+    /// Also gives up its selector. From here on the policy and the selector in the configuration of
+    /// each engine count, or the default for the environment's name, and no selector.
     #[oai(
         path = "/environments/:name",
         method = "delete",
@@ -133,15 +136,17 @@ impl Environments {
 
 fn change(
     environment: Environment,
-    policy: Option<Policy>,
+    settings: Option<(Policy, Option<Selector>)>,
     if_match: Option<&str>,
     reason: ReasonRequest,
     admin: &Admin,
 ) -> Result<PolicyChange, Problem> {
     let (by, reason) = reason.validate(&admin.0)?;
+    let (policy, selector) = settings.unzip();
     Ok(PolicyChange {
         environment,
         policy,
+        selector: selector.flatten(),
         expected: parse_version(if_match)?,
         by,
         reason,

@@ -91,7 +91,7 @@ impl Cluster {
     /// The environment with these nodes.
     pub fn new(environment: core::Environment, known: &Environments, nodes: &[Member]) -> Self {
         Self {
-            selector: known.selectors().get(&environment).map(ToString::to_string),
+            selector: known.selector(&environment).map(Into::into),
             policy: known.policy(&environment).into(),
             environment: environment.into(),
             health: HealthCounts::count(nodes),

@@ -69,7 +69,7 @@ pub(crate) enum EnvironmentEventType {
     /// The node belonged to another environment before. What it brought from there, and its new
     /// environment does not have, is removed from it.
     Moved,
-    /// A person changed the policy of the environment.
+    /// A person changed the policy of the environment, or its selector.
     PolicyChanged,
     /// This engine cannot read the event.
     Unreadable,
@@ -163,10 +163,19 @@ impl EnvironmentEvent {
                 }
             }
             Body::PolicyChanged {
-                policy, by, reason, ..
+                policy,
+                selector,
+                by,
+                reason,
+                ..
             } => {
                 let what = match policy {
-                    Some(policy) => format!("the policy was set to ({})", policy_text(&policy)),
+                    Some(policy) => {
+                        let selector = selector.map_or_else(String::new, |selector| {
+                            format!(", and the selector to {selector},")
+                        });
+                        format!("the policy was set to ({}){selector}", policy_text(&policy))
+                    }
                     None => "the policy was given up".to_owned(),
                 };
                 this.with_person(EnvironmentEventType::PolicyChanged, &what, by, reason)
@@ -399,6 +408,7 @@ mod tests {
                     policy: Some(Box::new(core::Policy::default_for(
                         &"production".parse().unwrap(),
                     ))),
+                    selector: None,
                     replaces: None,
                     by: "ada".into(),
                     reason: Some("more care".into()),
@@ -408,7 +418,20 @@ mod tests {
             ),
             (
                 EnvironmentEventBody::PolicyChanged {
+                    policy: Some(Box::new(core::Policy::default_for(&"qa".parse().unwrap()))),
+                    selector: Some("zone=eu".parse().unwrap()),
+                    replaces: None,
+                    by: "ada".into(),
+                    reason: None,
+                },
+                "the policy was set to (rolling, 50% unavailable, 0 failures tolerated, 100% \
+                 missing, 1day in all without pauses, 1m to revert), and the selector to zone=eu, \
+                 by ada",
+            ),
+            (
+                EnvironmentEventBody::PolicyChanged {
                     policy: None,
+                    selector: None,
                     replaces: Some(7),
                     by: "ada".into(),
                     reason: None,

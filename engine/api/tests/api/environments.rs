@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Client};
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, registration};
 
 const QA: &str = "/api/v1/environments/qa";
 
@@ -141,4 +141,53 @@ async fn what_is_no_policy_is_refused_by_its_key() {
     }
     assert_eq!(engine.get(QA).await.ok()["version"], 0);
     engine.stop().await;
+}
+
+#[tokio::test]
+async fn a_selector_is_set_with_the_policy_and_nodes_move_by_it() {
+    let engine = Fixture::start().await;
+    let before = engine.get(QA).await.ok();
+    assert!(before["selector"].is_null(), "{before}");
+    assert!(before["selectorSource"].is_null(), "{before}");
+    let mut registration = registration("qa");
+    registration.as_object_mut().unwrap().remove("environment");
+    registration["labels"] = json!({ "tier": "edge" });
+    let nodes = engine.node();
+    let register = || nodes.put("/api/v1/nodes/a", registration.clone());
+    let refused = register().await.problem(422, "invalid-request");
+    assert!(refused.to_string().contains("hotswap apply"), "{refused}");
+
+    let body = json!({ "policy": {}, "selector": "tier in (edge)", "reason": "edges" });
+    let set = engine.client.put(QA, body.clone()).await.ok();
+    assert_eq!(set["selector"], "tier=edge");
+    assert_eq!(set["selectorSource"], "api");
+    assert_eq!(
+        engine.client.put(QA, body).await.ok()["version"],
+        set["version"]
+    );
+    let cluster = engine.get("/api/v1/clusters/qa").await.ok();
+    assert_eq!(cluster["selector"], "tier=edge");
+    assert_eq!(register().await.ok()["environment"], "qa");
+    let events = engine.get("/api/v1/clusters/qa/events").await.ok();
+    let message = events["events"][0]["message"].as_str().unwrap();
+    assert!(message.contains("the selector to tier=edge"), "{events}");
+
+    // It is kept, and gone with the policy.
+    let engine = engine.restart_after(|_| {}).await;
+    assert_eq!(engine.get(QA).await.ok()["selector"], "tier=edge");
+    let gone = engine.delete(QA).await.ok();
+    assert!(gone["selector"].is_null(), "{gone}");
+    let problem = put_selector(&engine.client, "tier in edge").await;
+    let problem = problem.problem(422, "invalid-request");
+    assert!(
+        problem["errors"].to_string().contains("/selector"),
+        "{problem}"
+    );
+    engine.stop().await;
+}
+
+async fn put_selector(client: &Client, selector: &str) -> Answer {
+    client
+        .put(QA, json!({ "policy": {}, "selector": selector }))
+        .await
 }

@@ -193,7 +193,7 @@ fn sample_body(method: &str, path: &str) -> Option<Value> {
         ("post", "/deployments/{id}/abort" | "/deployments/{id}/terminate") => reason,
         ("delete", "/clusters/{environment}/modules/{name}" | "/environments/{name}") => reason,
         ("put", "/environments/{name}") => json!({
-            "requesterEmail": "a@b.c", "reason": "text",
+            "requesterEmail": "a@b.c", "reason": "text", "selector": "zone=a",
             "policy": {
                 "defaultStrategy": "direct", "maxUnavailable": "50%", "toleratedFailures": "1",
                 "maxMissing": "1", "deadline": 60_000, "pauseStopsDeadline": true,

@@ -153,6 +153,18 @@ async fn a_policy_has_ranges() {
             &["%"],
         ),
         field("/policy/maxMissing", count, no_count, &["%"]),
+        field(
+            "/selector",
+            [json!("zone=a")],
+            [json!(format!("zone in ({})", ["a"; 600].join(",")))],
+            &["1024"],
+        ),
+        field(
+            "/selector",
+            [],
+            [json!(""), json!("zone in a")],
+            &["condition"],
+        ),
         field("/reason", [text(0), text(4096)], [text(4097)], &["4096"]),
         field(
             "/requesterEmail",

@@ -34,7 +34,8 @@ pub(super) fn environment_of(
         [(environment, _)] => return Ok((*environment).clone()),
         [] if selectors.is_empty() => {
             "the node names none, and no environment of the engine has a selector; start the node \
-             with --environment, or set `selector` in the engine's configuration of the environment"
+             with --environment, or give the environment a selector (hotswap apply, or the engine's \
+             configuration)"
                 .to_owned()
         }
         [] => {
@@ -48,8 +49,8 @@ pub(super) fn environment_of(
         }
         several => format!(
             "the node names none, and its labels match the selectors of several: {}; start the \
-             node with --environment, or change the selectors in the engine's configuration so \
-             that at most one matches",
+             node with --environment, or change the selectors (hotswap apply, or the engine's \
+             configuration) so that at most one matches",
             list(several)
         ),
     };

@@ -29,6 +29,9 @@ pub(super) struct NodeEntry {
     /// Random id of the node's start. `None` if it has not registered since this engine
     /// started.
     pub(super) boot: Option<String>,
+    /// Whether its next heartbeat is answered with the request to register again: the environment
+    /// that its labels lead to may be another one by now.
+    pub(super) must_register: bool,
     /// The starts that were replaced by later ones of the same data folder, the latest last.
     pub(super) replaced_boots: VecDeque<String>,
     pub(super) modules: Option<Arc<ModuleStates>>,
@@ -111,6 +114,7 @@ impl NodeEntry {
             last_report: None,
             found_in: None,
             boot: None,
+            must_register: false,
             replaced_boots: VecDeque::new(),
             modules: None,
             readiness: None,

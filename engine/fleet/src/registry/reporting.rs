@@ -246,7 +246,8 @@ impl Registry {
     }
 
     /// Records a heartbeat. `None` if the node is not known at this address, or has not
-    /// registered since this engine started; it must register again.
+    /// registered since this engine started or since the selectors of environments changed; it must
+    /// register again.
     ///
     /// # Errors
     /// - [`Error::Invalid`] if the report of the modules is invalid.
@@ -295,6 +296,10 @@ impl Registry {
         if entry.has_stopped() {
             // It was sent before, and overtaken.
             return Ok(Some(HeartbeatAnswer::default()));
+        }
+        // One that stops says so once.
+        if is_own && entry.must_register && heartbeat.health != NodeHealth::Stopping {
+            return Ok(None);
         }
         entry.last_heard = Some(heard);
         entry.unanswered = None;

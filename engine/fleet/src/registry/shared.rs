@@ -229,6 +229,8 @@ impl Registry {
                             reason: None,
                         }),
                         boot: boot.clone(),
+                        // The other engine may not have had the new selectors yet.
+                        must_register: known.is_some_and(|known| known.must_register),
                         replaced_boots,
                         modules: modules.map(parse_modules).transpose()?,
                         ..NodeEntry::unheard(record, control_url)

@@ -10,6 +10,7 @@ use crate::fixture::{ManualClock, MemoryCatalogue, node, registration};
 
 mod found;
 mod identity;
+mod selectors;
 mod silence;
 
 struct Fixture {
@@ -382,42 +383,6 @@ async fn an_invalid_registration_is_rejected_with_what_to_change() {
         let registered = fixture.registry.register(node("a"), over_tls).await;
         assert!(registered.is_ok());
     }
-}
-
-#[tokio::test]
-async fn a_node_without_an_environment_gets_the_one_whose_selector_matches() {
-    let fixture = fixture().await;
-    let selectors = [("edge", "tier=edge"), ("far", "zone=moon")];
-    let selectors = selectors.map(|(name, selector)| {
-        let selector = selector.parse().expect("a selector");
-        (name.parse().expect("an environment"), selector)
-    });
-    let unnamed = |zone: &str| Registration {
-        environment: None,
-        zone: Some(zone.to_owned()),
-        ..registration("", "http://127.0.0.1:1")
-    };
-    let register = |zone: &str| fixture.registry.register(node("a"), unnamed(zone));
-    let error = register("eu").await.expect_err("nobody selects it");
-    assert!(error.to_string().contains("--environment"), "{error}");
-    fixture.registry.set_environment_selectors(selectors.into());
-    let registered = register("eu").await.expect("it is selected");
-    assert_eq!(registered.environment.as_deref(), Some("edge"));
-    let record = fixture.registry.member(&node("a")).expect("known").record;
-    assert_eq!(record.environment.as_str(), "edge");
-    let error = register("moon").await.expect_err("two select it");
-    assert!(
-        error
-            .to_string()
-            .contains("edge (tier=edge), far (zone=moon)"),
-        "{error}"
-    );
-    let named = registration("qa", "http://127.0.0.1:1");
-    let registered = fixture.registry.register(node("a"), named).await;
-    assert_eq!(
-        registered.expect("it names one").environment.as_deref(),
-        Some("qa")
-    );
 }
 
 #[tokio::test]

@@ -12,7 +12,9 @@ fn production() -> Environment {
 /// The policies of an engine that follows no other one.
 async fn engine(store: &Memory) -> Inner {
     let environments = Environments::new(BTreeMap::new());
-    let engine = Inner::new(Arc::new(store.clone()), environments, Arc::new(SystemClock));
+    let (store, clock) = (Arc::new(store.clone()), Arc::new(SystemClock));
+    let registry = Registry::load(store.clone(), clock.clone(), Registry::DEFAULT_INTERVAL);
+    let engine = Inner::new(store, environments, registry.await.unwrap(), clock);
     engine.read().await.unwrap();
     engine
 }
@@ -33,6 +35,7 @@ async fn change(
     let change = PolicyChange {
         environment: production(),
         policy,
+        selector: None,
         expected,
         by: "ada".to_owned(),
         reason: None,
@@ -83,4 +86,32 @@ async fn a_condition_is_compared_with_what_another_engine_has_set() {
     // What is so already makes no version.
     change(&other, policy(2), Some(2)).await.unwrap();
     assert_eq!(stored(&store).await, (policy(2), 2));
+}
+
+#[tokio::test]
+async fn a_selector_is_set_with_a_policy_and_gone_without_it() {
+    let store = Memory::new(1);
+    let engine = engine(&store).await;
+    let set = async |policy: Option<Policy>, selector: &str| {
+        let change = PolicyChange {
+            environment: production(),
+            policy,
+            selector: Some(selector.parse().unwrap()),
+            expected: None,
+            by: "ada".to_owned(),
+            reason: None,
+        };
+        engine.change(&change).await.unwrap();
+        let selector = engine.environments.selector(&production());
+        selector.map(|selector| selector.to_string())
+    };
+    assert_eq!(set(policy(1), "zone=eu").await.as_deref(), Some("zone=eu"));
+    // Another spelling of the same.
+    set(policy(1), "zone in (eu)").await;
+    assert_eq!(stored(&store).await.1, 1);
+    assert_eq!(set(policy(1), "zone=us").await.as_deref(), Some("zone=us"));
+    assert_eq!(stored(&store).await.1, 2);
+    assert_eq!(set(None, "zone=us").await, None);
+    change(&engine, policy(1), None).await.unwrap();
+    assert_eq!(engine.environments.selector(&production()), None);
 }

@@ -7,11 +7,11 @@ use hotswap_common::Secret;
 use hotswap_core::DeploymentId;
 use hotswap_store::redis::{Error, RequiredDurability, Tls};
 use hotswap_store::{Catalogue as _, Journal, Redis, RedisConfig};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::durability::waits;
 use crate::redis_server::{RedisKind, RedisServer, free_port};
+use crate::server_certificates::{tls_arguments, write_certificates};
 use crate::suite::{append, create, log, must_append, planned};
 
 /// What a user needs, as the guide on scaling has it.
@@ -149,45 +149,6 @@ async fn a_user_without_the_channels_is_refused_and_the_missing_rules_are_named(
     }
 }
 
-/// Writes a certificate authority, and certificates of it for this machine with their keys.
-pub fn write_certificates(folder: &Path) {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "authority");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let authority = params.self_signed(&key).unwrap();
-    let issuer = Issuer::new(params, key);
-    std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
-    // Sentinels name servers by their addresses.
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    for name in ["server", "client"] {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(names.clone()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        let certificate = params.signed_by(&key, &issuer).unwrap();
-        std::fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
-        std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
-    }
-}
-
-/// The arguments of a server that speaks TLS on a port, with the certificates of a folder. Clients
-/// need one of the same authority.
-pub fn tls_arguments(folder: &Path, port: u16) -> Vec<String> {
-    let file = |name: &str| folder.join(name).display().to_string();
-    let pairs = [
-        ("--tls-port", port.to_string()),
-        ("--tls-cert-file", file("server.pem")),
-        ("--tls-key-file", file("server.key")),
-        ("--tls-ca-cert-file", file("ca.pem")),
-    ];
-    let pairs = pairs.into_iter();
-    pairs
-        .flat_map(|(name, value)| [name.to_owned(), value])
-        .collect()
-}
-
 fn start_with_tls(folder: &Path, port: u16) -> RedisServer {
     let arguments = tls_arguments(folder, port);
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
@@ -206,7 +167,7 @@ pub fn client_tls(folder: &Path) -> Tls {
 #[tokio::test]
 async fn the_server_and_the_engine_prove_who_they_are_by_certificates() {
     let folder = tempfile::tempdir().unwrap();
-    write_certificates(folder.path());
+    write_certificates(folder.path()).unwrap();
     let path = |name: &str| folder.path().join(name);
     let port = free_port().unwrap();
     let _server = start_with_tls(folder.path(), port);
@@ -312,7 +273,7 @@ async fn connections_that_are_made_again_use_the_newest_password() {
 #[tokio::test]
 async fn connections_that_are_made_again_use_the_newest_certificates() {
     let folder = tempfile::tempdir().unwrap();
-    write_certificates(folder.path());
+    write_certificates(folder.path()).unwrap();
     let port = free_port().unwrap();
     let mut server = start_with_tls(folder.path(), port);
     let config = RedisConfig {
@@ -326,7 +287,7 @@ async fn connections_that_are_made_again_use_the_newest_certificates() {
     assert!(!store.replace_credentials(&config).unwrap());
 
     // Of another authority.
-    write_certificates(folder.path());
+    write_certificates(folder.path()).unwrap();
     server.kill();
     server.restart().unwrap();
     let error = store.append(append(id, 2, None, &[log(0, "a")])).await;

@@ -1,6 +1,5 @@
 //! A store on a cluster of three nodes, and what happens when its keys move.
 
-use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,9 +9,11 @@ use hotswap_store::redis::{Error, Tls};
 use hotswap_store::{Journal, Redis, RedisConfig};
 use tokio::time::{Instant, sleep};
 
-use crate::access::{client_tls, tls_arguments, write_certificates};
+use crate::access::client_tls;
 use crate::kind;
-use crate::redis_server::{RedisKind, RedisServer, free_port};
+use crate::redis_cluster::{RedisCluster, accepted};
+use crate::redis_server::{RedisKind, RedisServer};
+use crate::server_certificates::write_certificates;
 use crate::suite::{StoreFixture, all, append, create, log, must_append, planned};
 
 /// The key prefix of an installation, another one each time.
@@ -25,113 +26,26 @@ pub fn new_prefix() -> String {
 /// How long a cluster may take to agree. Generous, because the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-const SLOTS: [(u16, u16); 3] = [(0, 5461), (5462, 10922), (10923, 16383)];
-
-/// Nodes on loopback. Each of the first three has a third of the slots.
-pub struct Cluster {
-    nodes: Vec<RedisServer>,
-    /// Where clients reach each, and the nodes each other: over TLS, if it has that.
-    ports: Vec<u16>,
-    has_tls: bool,
+fn node_id(cluster: &RedisCluster, node: usize) -> String {
+    let answer = must(&cluster.nodes[node], &["CLUSTER", "MYID"]);
+    answer.lines().nth(1).unwrap().trim().to_owned()
 }
 
-impl Cluster {
-    fn start(kind: RedisKind, count: usize) -> Self {
-        Self::start_with(kind, count, None)
-    }
+fn set_slot(cluster: &RedisCluster, node: usize, slot: u16, what: &[&str]) {
+    let slot = slot.to_string();
+    must(
+        &cluster.nodes[node],
+        &[&["CLUSTER", "SETSLOT", &slot], what].concat(),
+    );
+}
 
-    /// With a folder of certificates, it speaks TLS with clients and among its nodes.
-    fn start_with(kind: RedisKind, count: usize, certificates: Option<&Path>) -> Self {
-        let node = || {
-            let bus = free_port().unwrap().to_string();
-            let arguments = ["--cluster-enabled", "yes", "--cluster-port", &bus];
-            let timeout = ["--cluster-node-timeout", "2000"];
-            let arguments = [&RedisServer::DURABLE[..], &arguments, &timeout].concat();
-            let tls_port = free_port().unwrap();
-            let tls = certificates.map(|folder| tls_arguments(folder, tls_port));
-            let tls = tls.iter().flatten().map(String::as_str);
-            let tls_bus = ["--tls-cluster", "yes"];
-            let tls_bus = tls_bus.iter().copied().filter(|_| certificates.is_some());
-            let arguments: Vec<_> = arguments.into_iter().chain(tls).chain(tls_bus).collect();
-            let server = RedisServer::start_with(kind, &arguments).unwrap();
-            let port = match certificates {
-                Some(_) => tls_port,
-                None => server.port(),
-            };
-            (server, port, bus)
-        };
-        let nodes: Vec<_> = (0..count).map(|_| node()).collect();
-        let (_, first_port, first_bus) = &nodes[0];
-        let port = first_port.to_string();
-        for (node, ..) in &nodes[1..] {
-            must(node, &["CLUSTER", "MEET", "127.0.0.1", &port, first_bus]);
-        }
-        for ((node, ..), (from, to)) in nodes.iter().zip(SLOTS) {
-            let (from, to) = (from.to_string(), to.to_string());
-            must(node, &["CLUSTER", "ADDSLOTSRANGE", &from, &to]);
-        }
-        let nodes = nodes.into_iter().map(|(node, port, _)| (node, port));
-        let (nodes, ports) = nodes.unzip();
-        let cluster = Self {
-            nodes,
-            ports,
-            has_tls: certificates.is_some(),
-        };
-        cluster.wait(|node| {
-            let info = node.command(&["CLUSTER", "INFO"]).unwrap();
-            let known = format!("cluster_known_nodes:{count}\r");
-            info.contains("cluster_state:ok") && info.contains(&known)
-        });
-        cluster
-    }
-
-    fn wait(&self, is_done: impl Fn(&RedisServer) -> bool) {
-        let deadline = std::time::Instant::now() + TIMEOUT;
-        while !self.nodes.iter().all(&is_done) {
-            assert!(std::time::Instant::now() < deadline, "no agreement");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// An address that names some of the nodes.
-    fn url(&self, nodes: &[usize]) -> String {
-        let hosts = nodes.iter().map(|node| self.ports[*node]);
-        let hosts: Vec<_> = hosts.map(|port| format!("127.0.0.1:{port}")).collect();
-        let scheme = if self.has_tls { "rediss" } else { "redis" };
-        format!("{scheme}+cluster://{}", hosts.join(","))
-    }
-
-    fn slot(&self, key: &str) -> u16 {
-        let answer = must(&self.nodes[0], &["CLUSTER", "KEYSLOT", key]);
-        answer.trim_start_matches(':').trim().parse().unwrap()
-    }
-
-    /// The node that has a slot.
-    fn owner(&self, slot: u16) -> usize {
-        let owner = SLOTS
-            .iter()
-            .position(|(from, to)| (*from..=*to).contains(&slot));
-        owner.unwrap()
-    }
-
-    fn id(&self, node: usize) -> String {
-        let answer = must(&self.nodes[node], &["CLUSTER", "MYID"]);
-        answer.lines().nth(1).unwrap().trim().to_owned()
-    }
-
-    fn set_slot(&self, node: usize, slot: u16, what: &[&str]) {
-        let slot = slot.to_string();
-        must(
-            &self.nodes[node],
-            &[&["CLUSTER", "SETSLOT", &slot], what].concat(),
-        );
-    }
+/// The slot of all keys, and the node that has it.
+fn place(cluster: &RedisCluster) -> (u16, usize) {
+    cluster.place("{hotswap}:meta").unwrap()
 }
 
 fn must(node: &RedisServer, command: &[&str]) -> String {
-    let answer = node.command(command).unwrap();
-    assert!(!answer.starts_with('-'), "{command:?}: {answer}");
-    answer
+    accepted(node, command).unwrap()
 }
 
 /// All tests of the suite share a cluster of each kind. Each has keys of its own, on any of the
@@ -141,7 +55,7 @@ pub struct ClusterFixture<const IS_VALKEY: bool> {
 }
 
 /// That of Redis, and that of Valkey.
-static SHARED: [OnceLock<Cluster>; 2] = [OnceLock::new(), OnceLock::new()];
+static SHARED: [OnceLock<RedisCluster>; 2] = [OnceLock::new(), OnceLock::new()];
 
 impl<const IS_VALKEY: bool> StoreFixture for ClusterFixture<IS_VALKEY> {
     type Store = Redis;
@@ -153,7 +67,7 @@ impl<const IS_VALKEY: bool> StoreFixture for ClusterFixture<IS_VALKEY> {
 
     async fn open(&self) -> Redis {
         let shared = &SHARED[usize::from(IS_VALKEY)];
-        let cluster = shared.get_or_init(|| Cluster::start(kind(IS_VALKEY), 3));
+        let cluster = shared.get_or_init(|| RedisCluster::start(kind(IS_VALKEY), 3).unwrap());
         let config = RedisConfig {
             key_prefix: self.prefix.clone(),
             ..RedisConfig::new(cluster.url(&[0]))
@@ -170,9 +84,9 @@ impl<const IS_VALKEY: bool> StoreFixture for ClusterFixture<IS_VALKEY> {
 #[tokio::test]
 async fn a_cluster_is_reached_over_tls_with_certificates_of_both_sides() {
     let folder = tempfile::tempdir().unwrap();
-    write_certificates(folder.path());
-    let cluster = Cluster::start_with(RedisKind::Redis, 3, Some(folder.path()));
-    let owner = cluster.owner(cluster.slot("{hotswap}:meta"));
+    write_certificates(folder.path()).unwrap();
+    let cluster = RedisCluster::start_with(RedisKind::Redis, 3, Some(folder.path())).unwrap();
+    let (_, owner) = place(&cluster);
     // Another node names the one that has the keys, with its port for TLS.
     let with = |tls: Tls| RedisConfig {
         tls,
@@ -204,7 +118,7 @@ async fn a_cluster_is_reached_over_tls_with_certificates_of_both_sides() {
 #[tokio::test]
 async fn nothing_is_written_while_the_keys_move_and_their_new_node_is_found() {
     for kind in [RedisKind::Redis, RedisKind::Valkey] {
-        let cluster = Cluster::start(kind, 3);
+        let cluster = RedisCluster::start(kind, 3).unwrap();
         let config = RedisConfig {
             patience: TIMEOUT,
             ..RedisConfig::new(cluster.url(&[1, 2]))
@@ -215,12 +129,11 @@ async fn nothing_is_written_while_the_keys_move_and_their_new_node_is_found() {
         let epoch = store.epoch();
         let mut appended = store.subscribe();
 
-        let slot = cluster.slot("{hotswap}:meta");
-        let from = cluster.owner(slot);
+        let (slot, from) = place(&cluster);
         let to = (from + 1) % 3;
-        let (from_id, to_id) = (cluster.id(from), cluster.id(to));
-        cluster.set_slot(to, slot, &["IMPORTING", &from_id]);
-        cluster.set_slot(from, slot, &["MIGRATING", &to_id]);
+        let (from_id, to_id) = (node_id(&cluster, from), node_id(&cluster, to));
+        set_slot(&cluster, to, slot, &["IMPORTING", &from_id]);
+        set_slot(&cluster, from, slot, &["MIGRATING", &to_id]);
         let port = cluster.nodes[to].port().to_string();
         let move_key = |key: &str| {
             let from = &cluster.nodes[from];
@@ -256,7 +169,7 @@ async fn nothing_is_written_while_the_keys_move_and_their_new_node_is_found() {
         };
         drop(keys);
         for node in [to, from, 3 - to - from] {
-            cluster.set_slot(node, slot, &["NODE", &to_id]);
+            set_slot(&cluster, node, slot, &["NODE", &to_id]);
         }
         assert_eq!(adding.await.unwrap().unwrap().next_seq, 3);
         must_append(&store, id, 3, &[log(1, "b")]).await;
@@ -269,10 +182,9 @@ async fn nothing_is_written_while_the_keys_move_and_their_new_node_is_found() {
 
 #[tokio::test]
 async fn a_replica_takes_over_from_a_node_that_dies() {
-    let mut cluster = Cluster::start(RedisKind::Redis, 4);
-    let slot = cluster.slot("{hotswap}:meta");
-    let owner = cluster.owner(slot);
-    let id = cluster.id(owner);
+    let mut cluster = RedisCluster::start(RedisKind::Redis, 4).unwrap();
+    let (_, owner) = place(&cluster);
+    let id = node_id(&cluster, owner);
     must(&cluster.nodes[3], &["CLUSTER", "REPLICATE", &id]);
     let config = RedisConfig {
         patience: TIMEOUT,
@@ -309,8 +221,8 @@ async fn a_replica_takes_over_from_a_node_that_dies() {
 
 #[tokio::test]
 async fn a_node_of_a_cluster_that_is_taken_for_a_single_server_says_what_to_change() {
-    let cluster = Cluster::start(RedisKind::Valkey, 3);
-    let other = (cluster.owner(cluster.slot("{hotswap}:meta")) + 1) % 3;
+    let cluster = RedisCluster::start(RedisKind::Valkey, 3).unwrap();
+    let other = (place(&cluster).1 + 1) % 3;
     let config = RedisConfig {
         patience: Duration::from_secs(1),
         ..RedisConfig::new(cluster.nodes[other].url())
@@ -321,14 +233,14 @@ async fn a_node_of_a_cluster_that_is_taken_for_a_single_server_says_what_to_chan
 
 #[tokio::test]
 async fn a_cluster_without_the_slots_of_the_keys_is_down() {
-    let cluster = Cluster::start(RedisKind::Redis, 3);
+    let cluster = RedisCluster::start(RedisKind::Redis, 3).unwrap();
     let config = RedisConfig {
         patience: Duration::from_secs(1),
         ..RedisConfig::new(cluster.url(&[0, 1, 2]))
     };
     let store = Redis::open(&config).await.unwrap();
     let id = create(&store, "checkout", "production").await;
-    let slot = cluster.slot("{hotswap}:meta");
+    let (slot, owner) = place(&cluster);
     let text = slot.to_string();
     for node in &cluster.nodes {
         must(node, &["CLUSTER", "DELSLOTS", &text]);
@@ -338,7 +250,6 @@ async fn a_cluster_without_the_slots_of_the_keys_is_down() {
         .unwrap()
         .to_string();
     assert!(error.contains("CLUSTER INFO"), "{error}");
-    let owner = cluster.owner(slot);
     must(&cluster.nodes[owner], &["CLUSTER", "ADDSLOTS", &text]);
     let deadline = Instant::now() + TIMEOUT;
     while store

@@ -10,10 +10,10 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::access::write_certificates;
 use crate::cluster::new_prefix;
 use crate::kind;
 use crate::redis_server::{RedisKind, RedisServer, free_port};
+use crate::server_certificates::write_certificates;
 use crate::suite::{StoreFixture, all, append, create, log, must_append, planned};
 use crate::watched_servers::WatchedServers;
 
@@ -244,7 +244,7 @@ async fn sentinels_have_a_password_of_their_own() {
 #[tokio::test]
 async fn sentinels_and_the_server_are_reached_over_tls() {
     let folder = tempfile::tempdir().unwrap();
-    write_certificates(folder.path());
+    write_certificates(folder.path()).unwrap();
     let path = |name: &str| folder.path().join(name);
     let text = |name: &str| path(name).display().to_string();
     let (certificate, key, ca) = (text("server.pem"), text("server.key"), text("ca.pem"));

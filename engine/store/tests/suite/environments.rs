@@ -366,6 +366,7 @@ pub async fn the_event_with_which_a_node_came_is_kept_until_it_moves_again<S: St
 pub fn policy_changed(policy: Option<Policy>, replaces: Option<u64>) -> EnvironmentEventBody {
     EnvironmentEventBody::PolicyChanged {
         policy: policy.map(Box::new),
+        selector: None,
         replaces,
         by: "ada".into(),
         reason: None,

@@ -1,8 +1,8 @@
-//! The body that sets a policy.
+//! The body that sets a policy and a selector.
 
 use std::time::Duration;
 
-use hotswap_core::{Amount, Environment, Policy, StrategyName};
+use hotswap_core::{Amount, Environment, Policy, Selector, StrategyName};
 use poem_openapi::Object;
 use serde::Deserialize;
 
@@ -20,6 +20,10 @@ use crate::problem::{FieldError, Kind, Problem};
 pub(super) struct EnvironmentRequest {
     /// The limits that no strategy may exceed in the environment.
     pub policy: PolicyRequest,
+    /// The nodes that belong to the environment by their labels, as a label selector of at most 1024
+    /// bytes. Only nodes that name no environment themselves. Absent: the selector of each engine's
+    /// configuration counts.
+    pub selector: Option<String>,
     /// The reason, of at most 4096 bytes. It becomes part of the environment's events.
     pub reason: Option<String>,
     /// The email address of the person who makes the request. Give it if several people share
@@ -56,11 +60,15 @@ pub(super) struct PolicyRequest {
 }
 
 impl PolicyRequest {
-    /// The policy.
+    /// The policy, and the selector beside it.
     ///
     /// # Errors
     /// A 422 that lists every value that cannot be read.
-    pub(super) fn validate(self, environment: &Environment) -> Result<Policy, Problem> {
+    pub(super) fn validate(
+        self,
+        environment: &Environment,
+        selector: Option<&str>,
+    ) -> Result<(Policy, Option<Selector>), Problem> {
         let mut policy = Policy::default_for(environment);
         let mut errors = Vec::new();
         if let Some(name) = self.default_strategy {
@@ -88,8 +96,13 @@ impl PolicyRequest {
                 None => {}
             }
         }
+        let selector = selector.map(str::parse::<Selector>).transpose();
+        let selector = selector.unwrap_or_else(|error| {
+            errors.push(FieldError::in_body("/selector", error.to_string()));
+            None
+        });
         if !errors.is_empty() {
-            let detail = "the policy has values that cannot be read";
+            let detail = "the request has values that cannot be read";
             return Err(Problem::new(Kind::InvalidRequest, detail).with_errors(errors));
         }
         let set = |span: &mut Duration, millis: Option<u64>| {
@@ -100,7 +113,7 @@ impl PolicyRequest {
         policy.pause_stops_deadline = self
             .pause_stops_deadline
             .unwrap_or(policy.pause_stops_deadline);
-        Ok(policy)
+        Ok((policy, selector))
     }
 }
 
