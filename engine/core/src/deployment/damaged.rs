@@ -61,6 +61,9 @@ impl Deployment {
             | EventBody::Resumed { .. }
             | EventBody::AbortRequested { .. }
             | EventBody::PromoteRequested { .. }
+            | EventBody::Repairing(_)
+            | EventBody::Repaired(_)
+            | EventBody::RepairFailed { .. }
             | EventBody::WritesLost { .. }
             | EventBody::Settling(_) => {}
         }
