@@ -1,7 +1,8 @@
 //! The engine dies before or after an append of a rollout, and is away for longer than every
 //! patience, or than the deadline. Meanwhile a node dies, loses its disk, or joins. Whichever append
 //! it was: at the end every living node runs what should run, and no node has carried out a call
-//! twice.
+//! twice. Where a node loses its disk, the rollout is also paused, and brings the node back before a
+//! person resumes it.
 //!
 //! All cases take some minutes, so by default a part is tried that a seed chooses, the same number
 //! for each rollout and change. The seed is printed.
@@ -17,7 +18,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
-use hotswap_core::{Amount, CauseKind, Deployment, Environment, NodeId, Policy, Status, Step};
+use hotswap_core::{
+    Amount, Append, CauseKind, Clock as _, Deployment, DeploymentId, Environment, EventBody,
+    NodeId, Policy, Status, Step,
+};
 use hotswap_store::Journal;
 use hotswap_tests::{Cluster, CrashPoint, CrashTiming, CrashingJournal, NODE_TOKEN, SteppedClock};
 use serde_json::{Value, json};
@@ -270,9 +274,21 @@ impl Fleet {
         self.cluster.engine.shutdown().await;
         let step = self.store.head(id).await?.lifecycle.step;
 
+        // A pause stops the deadline, too.
+        let is_paused =
+            change == Change::LosesDisk && step == Step::Running && away == Away::BeyondPatience;
+        if is_paused {
+            self.pause(id).await?;
+        }
         self.change_fleet(point.append, change).await?;
         self.clock.step(away.seconds());
         self.cluster.restart_engine(Arc::clone(&self.store)).await?;
+        if is_paused {
+            self.wait_for_repair(id, &changed_node(point.append))
+                .await?;
+            // Unless it has ended by a call that was under way.
+            let _ = self.cluster.engine.deployments.resume(id, "ada").await;
+        }
         let state = self.cluster.wait_for_end(id).await?;
         if change == Change::Dies {
             let id = changed_node(point.append);
@@ -291,6 +307,48 @@ impl Fleet {
             ensure!(status == Status::Succeeded, "{:?}", state.not_updated);
         }
         Ok(Some(state))
+    }
+
+    /// Pauses the rollout while no engine runs.
+    async fn pause(&self, id: DeploymentId) -> Result<()> {
+        let head = self.store.head(id).await?;
+        let append = Append {
+            deployment: id,
+            expected: head.next_seq,
+            fence: None,
+            at: self.clock.now(),
+            bodies: vec![EventBody::Paused {
+                by: "ada".to_owned(),
+                reason: None,
+            }],
+        };
+        self.store.append(append).await?;
+        Ok(())
+    }
+
+    /// Waits until a node that has lost its disk runs what the rollout has decided for it so far,
+    /// which is paused. Unless it ends: a call that was under way may fail on that node.
+    async fn wait_for_repair(&self, id: DeploymentId, node: &NodeId) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let state = self.cluster.engine.deployments.get(id).await?;
+            if state.lifecycle.step != Step::Running {
+                return Ok(());
+            }
+            let active = self.cluster.active_versions(PRODUCTION, "hello").await?;
+            let runs = active.get(node).cloned().flatten();
+            let planned = state.nodes.get(node).context("it is not in the plan")?;
+            let decided = planned.decided(&state.header.module, None);
+            let decided = decided.map(|module| module.version.to_string());
+            if !state.is_operating() && runs.is_some() && runs == decided {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "{node} runs {runs:?} while the rollout is paused, not {decided:?}: {state:?}"
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn change_fleet(&mut self, number: u64, change: Change) -> Result<()> {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use hotswap_core::{Answer, Call, Event, EventBody, Level, NodeFailure, NodeId, Outcome, Verdict};
+use hotswap_core::{
+    Answer, Call, Event, EventBody, Level, ModuleVersion, NodeFailure, NodeId, Outcome, Verdict,
+};
 
 use super::state::WatchState;
 use crate::{format, interval_bar};
@@ -88,6 +90,26 @@ fn describe_body(before: Option<&WatchState>, event: &Event) -> Vec<String> {
             one(format!("✘ terminated by {by}{reason}"))
         }
         EventBody::WritesLost { message } => one(format!("! {message}")),
+        EventBody::Repairing(repair) => one(format!(
+            "{} runs {}, bringing it back to {}",
+            repair.node,
+            version(repair.from.as_ref()),
+            version(repair.to.as_ref())
+        )),
+        EventBody::Repaired(repair) => one(format!(
+            "✔ {} is back at {}",
+            repair.node,
+            version(repair.to.as_ref())
+        )),
+        EventBody::RepairFailed {
+            repair,
+            error,
+            attempts,
+        } => one(format!(
+            "! {} could not be brought back to {}: {error} (attempt {attempts})",
+            repair.node,
+            version(repair.to.as_ref())
+        )),
         EventBody::Settling(_) => one("removing the previous version".to_owned()),
         EventBody::Reverting { cause } => one(format!("↩ rolling back: {cause}")),
         EventBody::Ended {
@@ -100,6 +122,10 @@ fn describe_body(before: Option<&WatchState>, event: &Event) -> Vec<String> {
             lines
         }
     }
+}
+
+fn version(version: Option<&ModuleVersion>) -> String {
+    version.map_or_else(|| "no version".to_owned(), |one| one.version.to_string())
 }
 
 fn describe_call(request: &Call, due: Option<&str>) -> Option<String> {

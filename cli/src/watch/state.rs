@@ -78,6 +78,9 @@ impl WatchState {
             | EventBody::AbortRequested { .. }
             | EventBody::PromoteRequested { .. }
             | EventBody::WritesLost { .. }
+            | EventBody::Repairing(_)
+            | EventBody::Repaired(_)
+            | EventBody::RepairFailed { .. }
             | EventBody::Ended { .. } => {}
         }
         Ok(())

@@ -62,7 +62,10 @@ impl Deadline {
             | EventBody::Decided { .. }
             | EventBody::AbortRequested { .. }
             | EventBody::PromoteRequested { .. }
-            | EventBody::WritesLost { .. } => {}
+            | EventBody::WritesLost { .. }
+            | EventBody::Repairing(_)
+            | EventBody::Repaired(_)
+            | EventBody::RepairFailed { .. } => {}
         }
         let is_stopped = self.is_paused && self.stops_in_pause;
         self.state = match self.state {

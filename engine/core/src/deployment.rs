@@ -11,6 +11,7 @@ mod damaged;
 mod end;
 mod node_state;
 mod nodes;
+mod repairs;
 mod summary;
 mod wait_id;
 
@@ -44,7 +45,8 @@ pub struct Deployment {
     pub nodes: BTreeMap<NodeId, NodeState>,
     /// The findings of the last soak.
     pub findings: Vec<Finding>,
-    /// The last log lines of the strategy, and what the engine says of losses, oldest first.
+    /// The last log lines of the strategy, and what the engine says of losses and of nodes that it
+    /// brought back, oldest first.
     pub log: Vec<LogLine>,
     /// The last probe of the strategy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -194,6 +196,19 @@ impl Deployment {
         }
     }
 
+    /// Whether the deployment waits: no call changes or probes nodes, and none is about to.
+    pub fn is_waiting(&self) -> bool {
+        let is_asking = self.lifecycle.step == Step::Asking;
+        let is_running = self.lifecycle.step == Step::Running;
+        let waits = self.lifecycle.waiting || self.lifecycle.paused;
+        (is_asking || is_running && waits) && !self.is_operating()
+    }
+
+    /// Whether a call on nodes has no answer yet: it is not known what they run.
+    pub fn is_operating(&self) -> bool {
+        matches!(&self.open, Some((_, call)) if call.wait().is_none())
+    }
+
     /// Whether a soak is under way.
     pub fn is_soaking(&self) -> bool {
         matches!(self.open, Some((_, Call::Soak { .. })))
@@ -240,6 +255,20 @@ impl Deployment {
             }
             EventBody::WritesLost { message } => {
                 self.push_log(event.at, Level::Warn, message.clone());
+            }
+            EventBody::Repairing(_) => {}
+            EventBody::Repaired(repair) => {
+                self.push_log(event.at, Level::Warn, repairs::repaired(repair));
+            }
+            EventBody::RepairFailed {
+                repair,
+                error,
+                attempts,
+            } => {
+                // Only the first, so that the log has room for others.
+                if *attempts == 1 {
+                    self.push_log(event.at, Level::Warn, repairs::failed(repair, error));
+                }
             }
             EventBody::Called {
                 call, request, due, ..

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Answer, Call, Cause, CordonedNode, Decision, DeploymentId, Digest, Environment, Fence,
-    IdempotencyKey, ModuleVersion, Node, NodeFailure, NodeLabels, NodeReading, Outcome, Policy,
-    Selector, StrategyLimits, StrategyName, Timestamp,
+    IdempotencyKey, ModuleVersion, Node, NodeError, NodeFailure, NodeLabels, NodeReading, Outcome,
+    Policy, Repair, Selector, StrategyLimits, StrategyName, Timestamp,
 };
 
 /// One entry of a deployment's journal.
@@ -125,6 +125,20 @@ pub enum EventBody {
     WritesLost {
         /// What the engine found on the nodes, in a sentence.
         message: String,
+    },
+    /// The engine begins to bring a node of the plan back to what the deployment has decided for it
+    /// so far. The node has lost that: its disk, for example.
+    Repairing(Repair),
+    /// The node runs what the deployment has decided for it so far.
+    Repaired(Repair),
+    /// The engine could not bring the node back, and will try again while the deployment waits.
+    RepairFailed {
+        /// What it tried.
+        repair: Repair,
+        /// Why it failed.
+        error: NodeError,
+        /// How many attempts have failed since the last success.
+        attempts: u32,
     },
     /// The strategy succeeded. The nodes drop the previous version.
     /// Schema versions before 4 do not tell what the nodes answered before.
@@ -326,7 +340,7 @@ pub struct Append {
 
 impl EventBody {
     /// The names of all types of events.
-    pub const NAMES: [&str; 15] = [
+    pub const NAMES: [&str; 18] = [
         "requested",
         "gated",
         "planned",
@@ -339,6 +353,9 @@ impl EventBody {
         "promoteRequested",
         "terminationRequested",
         "writesLost",
+        "repairing",
+        "repaired",
+        "repairFailed",
         "settling",
         "reverting",
         "ended",
@@ -359,6 +376,9 @@ impl EventBody {
             Self::PromoteRequested { .. } => "promoteRequested",
             Self::TerminationRequested { .. } => "terminationRequested",
             Self::WritesLost { .. } => "writesLost",
+            Self::Repairing(_) => "repairing",
+            Self::Repaired(_) => "repaired",
+            Self::RepairFailed { .. } => "repairFailed",
             Self::Settling(_) => "settling",
             Self::Reverting { .. } => "reverting",
             Self::Ended { .. } => "ended",

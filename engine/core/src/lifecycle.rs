@@ -213,7 +213,10 @@ impl Lifecycle {
             | EventBody::AbortRequested { .. }
             | EventBody::PromoteRequested { .. }
             | EventBody::TerminationRequested { .. }
-            | EventBody::WritesLost { .. } => self,
+            | EventBody::WritesLost { .. }
+            | EventBody::Repairing(_)
+            | EventBody::Repaired(_)
+            | EventBody::RepairFailed { .. } => self,
         })
     }
 
@@ -281,7 +284,11 @@ impl Lifecycle {
                 waiting: !self.promoted,
                 ..self
             }),
-            (EventBody::Called { .. }, Step::Running) => Ok(self),
+            (EventBody::Called { .. }, Step::Running)
+            | (
+                EventBody::Repairing(_) | EventBody::Repaired(_) | EventBody::RepairFailed { .. },
+                Step::Running | Step::Asking,
+            ) => Ok(self),
             (EventBody::Decided { decision }, Step::Gated) if decision.approved => {
                 to(Step::Approved)
             }

@@ -4,13 +4,17 @@
 //! [`ReplayState`] is the whole state. [`JournalTail`] is the part that people change while
 //! the deployment runs. [`CallReplay`] answers the calls of a strategy that runs again.
 
+mod signals;
+
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
-    Answer, Call, CallKind, Cause, CauseKind, CordonedNode, Deadline, Decision, Event, EventBody,
-    Header, IllegalTransition, Judgement, Lifecycle, Node, NodeFailure, NodeId, NodeReading, Step,
-    Timestamp, Verification,
+    Answer, Call, CallKind, Cause, CauseKind, CordonedNode, Deadline, Event, EventBody, Header,
+    IllegalTransition, Lifecycle, Node, NodeFailure, NodeId, NodeReading, Step, Timestamp,
+    Verification,
 };
+
+pub use self::signals::{Promotion, Signals};
 
 /// Characters of a call's arguments in a message: the start identifies the call.
 const SHOWN_CHARACTERS: usize = 200;
@@ -75,27 +79,8 @@ pub struct JournalTail {
     pub signals: Signals,
     /// How often the journal says that writes were lost.
     pub losses: u32,
-}
-
-/// What people requested of a deployment and its driver has not acted on yet.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Signals {
-    /// Why the deployment is to end, once an abort is requested.
-    pub abort: Option<Cause>,
-    /// The newest decision. An answer or a plan after it clears it, so that a late decision
-    /// on one question does not answer the next.
-    pub decision: Option<Decision>,
-    /// Who ended the wait that is under way, or every wait. An answer clears the former.
-    pub promotion: Option<Promotion>,
-}
-
-/// A person's request to end the wait of a deployment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Promotion {
-    /// The person.
-    pub by: String,
-    /// Whether every later wait ends at once too.
-    pub full: bool,
+    /// The nodes that the engine has brought back to what was decided for them, or has tried to.
+    pub repaired: BTreeSet<NodeId>,
 }
 
 /// Answers the calls of a strategy from the journal, as far as it goes.
@@ -147,6 +132,7 @@ impl ReplayState {
                 deadline: Deadline::new(&header.policy),
                 signals: Signals::default(),
                 losses: 0,
+                repaired: BTreeSet::new(),
             },
             header,
             gate_due: None,
@@ -211,6 +197,9 @@ impl ReplayState {
             }
             EventBody::Settling(verification) => self.verification = verification,
             EventBody::Requested(_)
+            | EventBody::Repairing(_)
+            | EventBody::Repaired(_)
+            | EventBody::RepairFailed { .. }
             | EventBody::Reverting { .. }
             | EventBody::Decided { .. }
             | EventBody::Paused { .. }
@@ -221,6 +210,12 @@ impl ReplayState {
             | EventBody::Ended { .. } => {}
         }
         Ok(())
+    }
+
+    /// The nodes that must be reverted if the deployment does not succeed: those that some call
+    /// changed, and those that were repaired.
+    pub fn changed(&self) -> BTreeSet<NodeId> {
+        self.touched.union(&self.tail.repaired).cloned().collect()
     }
 
     /// Whether the journal may lack events, and does not say so yet, where the store has lost writes
@@ -267,92 +262,32 @@ impl JournalTail {
         self.next_seq += 1;
         self.deadline.apply(event.at, &event.body);
         self.signals.apply(&event.body);
+        self.apply_repair(&event.body);
         self.losses += u32::from(matches!(event.body, EventBody::WritesLost { .. }));
         Ok(())
     }
 
-    /// Whether requests that were appended first make the events that a driver was about to append
-    /// wrong: as [`Signals::supersede`] says, or a success while the deployment is paused, which
-    /// holds back all that comes next.
-    pub fn supersedes(&self, bodies: &[EventBody]) -> bool {
-        let succeeds = |body: &EventBody| matches!(body, EventBody::Settling(_));
-        (self.lifecycle.paused && bodies.iter().any(succeeds)) || self.signals.supersede(bodies)
-    }
-}
-
-impl Signals {
-    /// Applies the next event.
-    pub fn apply(&mut self, body: &EventBody) {
-        match body {
-            EventBody::AbortRequested { by, reason } => {
-                let reason = reason.as_ref().map(|reason| format!(": {reason}"));
-                let message = format!("aborted by {by}{}", reason.unwrap_or_default());
-                self.abort = Some(Cause::new(CauseKind::Abort, message));
-            }
-            // The driver ends what it does, and reads the journal anew.
-            EventBody::TerminationRequested { by, .. } => {
-                let message = format!("terminated by {by}");
-                self.abort = Some(Cause::new(CauseKind::Abort, message));
-            }
-            EventBody::PromoteRequested { by, full, .. } => {
-                let was_full = self.promotion.as_ref().is_some_and(|before| before.full);
-                self.promotion = Some(Promotion {
-                    by: by.clone(),
-                    full: *full || was_full,
-                });
-            }
-            EventBody::Decided { decision } => self.decision = Some(decision.clone()),
-            EventBody::Answered { .. } | EventBody::Planned { .. } => {
-                self.decision = None;
-                self.promotion.take_if(|promotion| !promotion.full);
-            }
-            EventBody::Requested(_)
-            | EventBody::Gated { .. }
-            | EventBody::Called { .. }
-            | EventBody::Paused { .. }
-            | EventBody::Resumed { .. }
-            | EventBody::WritesLost { .. }
-            | EventBody::Settling(_)
-            | EventBody::Reverting { .. }
-            | EventBody::Ended { .. } => {}
+    /// Notes which nodes are repaired: an intent counts even without its end.
+    pub fn apply_repair(&mut self, body: &EventBody) {
+        if let EventBody::Repairing(repair) = body {
+            self.repaired.insert(repair.node.clone());
         }
     }
 
-    /// Whether these requests, which were appended first, make the events that a driver was
-    /// about to append wrong: a success after an abort, a question that timed out after its
-    /// decision, or the verdict of a soak that a person has ended. The driver must then decide
-    /// again, or a request that was accepted is lost.
-    pub fn supersede(&self, bodies: &[EventBody]) -> bool {
-        bodies.iter().any(|body| match body {
-            EventBody::Settling(_) => self.abort.is_some(),
-            EventBody::Reverting { .. }
-            | EventBody::Answered {
-                answer: Answer::Decision(_),
-                ..
-            } => self.decision.is_some(),
-            // A check that has failed beyond doubt stays failed, even if a person ends the soak.
-            EventBody::Answered {
-                answer: Answer::Verdict(verdict),
-                ..
-            } => {
-                let ended_by_itself =
-                    verdict.promoted_by.is_none() && verdict.judgement != Judgement::Fail;
-                self.promotion.is_some() && ended_by_itself
-            }
-            EventBody::Answered { .. }
-            | EventBody::Requested(_)
-            | EventBody::Gated { .. }
-            | EventBody::Planned { .. }
-            | EventBody::Called { .. }
-            | EventBody::Paused { .. }
-            | EventBody::Resumed { .. }
-            | EventBody::Decided { .. }
-            | EventBody::AbortRequested { .. }
-            | EventBody::PromoteRequested { .. }
-            | EventBody::TerminationRequested { .. }
-            | EventBody::WritesLost { .. }
-            | EventBody::Ended { .. } => false,
-        })
+    /// Whether requests that were appended first make the events that a driver was about to append
+    /// wrong: as [`Signals::supersede`] says, a success while the deployment is paused, which holds
+    /// back all that comes next, or a repair while the nodes are being reverted.
+    pub fn supersedes(&self, bodies: &[EventBody]) -> bool {
+        let succeeds = |body: &EventBody| matches!(body, EventBody::Settling(_));
+        let repairs = |body: &EventBody| {
+            matches!(
+                body,
+                EventBody::Repairing(_) | EventBody::Repaired(_) | EventBody::RepairFailed { .. }
+            )
+        };
+        (self.lifecycle.paused && bodies.iter().any(succeeds))
+            || (!self.lifecycle.is_strategy_active() && bodies.iter().any(repairs))
+            || self.signals.supersede(bodies)
     }
 }
 

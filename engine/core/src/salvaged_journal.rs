@@ -39,6 +39,7 @@ impl SalvagedJournal {
             EventBody::Called { request, .. } => {
                 self.touched.extend(request.changed_nodes().iter().cloned());
             }
+            EventBody::Repairing(repair) => drop(self.touched.insert(repair.node)),
             EventBody::WritesLost { .. } => {
                 self.touched
                     .extend(self.nodes.iter().map(|node| node.id.clone()));
@@ -57,6 +58,8 @@ impl SalvagedJournal {
             | EventBody::Resumed { .. }
             | EventBody::AbortRequested { .. }
             | EventBody::PromoteRequested { .. }
+            | EventBody::Repaired(_)
+            | EventBody::RepairFailed { .. }
             | EventBody::Reverting { .. }
             | EventBody::Ended { .. } => {}
         }

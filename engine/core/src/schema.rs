@@ -31,7 +31,9 @@ use crate::EventBody;
 ///   journal.
 /// - 4: the decision that a deployment has succeeded says which nodes were not updated. An older
 ///   engine that finished such a deployment would ask the nodes again, and might call it partial
-///   although the policy tolerates nothing.
+///   although the policy tolerates nothing. A journal says which nodes of the plan were brought
+///   back (`repairing`, `repaired`, `repairFailed`): an engine that does not know these types
+///   refuses the journal.
 pub const SCHEMA_VERSION: u32 = 4;
 
 /// Why a stored event cannot be read. Its `Display` follows "event 7 cannot be read: ".

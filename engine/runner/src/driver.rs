@@ -21,10 +21,12 @@ mod fresh_baseline;
 mod gate;
 mod journal_writer;
 mod losses;
+mod lost_nodes;
 mod measured_step;
 mod members;
 mod node_operations;
 mod plan;
+mod plan_repairs;
 mod planned_nodes;
 mod predecessor;
 mod probed_soak;
@@ -321,7 +323,10 @@ impl Driver<'_> {
                 measured("deployment.plan", plan).await?;
                 Ok(StepOutcome::Advanced)
             }
-            Step::Running | Step::Asking => run::run(context, scope, writer, state).await,
+            Step::Running | Step::Asking => {
+                plan::tell(context, &state.header, &state.nodes);
+                run::run(context, scope, writer, state).await
+            }
             Step::Settling | Step::Reverting => self.finish(Finishing { writer, state }).await,
             Step::Ended(_) => Ok(StepOutcome::Ended),
         }

@@ -17,6 +17,7 @@ use crate::discovery::{PollConfig, Polling};
 use crate::discovery_backends::{DiscoveryBackends, DiscoveryBackendsConfig};
 use crate::driver::DriverContext;
 use crate::driver_threads::DriverThreads;
+use crate::due_repairs::DueRepairs;
 use crate::environment_leases::EnvironmentLeases;
 use crate::environments::Environments;
 use crate::history::History;
@@ -218,6 +219,7 @@ impl Engine {
         );
         let policies = policies.await.map_err(Error::Policies)?;
         let told = Arc::new(ToldVersions::new(Arc::clone(&cordoned)));
+        let due_repairs = Arc::<DueRepairs>::default();
         let damaged = Arc::<DamagedDeployments>::default();
         let threads = DriverThreads::start().map_err(Error::Threads)?;
         let context = Arc::new(DriverContext {
@@ -232,6 +234,7 @@ impl Engine {
             forecast_queue: Arc::default(),
             metric_providers: config.metric_providers.clone(),
             repairs: Arc::clone(&repairs),
+            due_repairs: Arc::clone(&due_repairs),
             told: Arc::clone(&told),
             cordoned: Arc::clone(&cordoned),
             damaged: Arc::clone(&damaged),
@@ -270,6 +273,7 @@ impl Engine {
             environments: config.environments.clone(),
             clock: Arc::clone(&config.clock),
             repairs,
+            due_repairs,
             told: Arc::clone(&told),
             cordoned: Arc::clone(&cordoned),
             arrived,

@@ -8,6 +8,7 @@ mod lag;
 mod observed;
 mod open_deployment;
 mod placements;
+mod planned_nodes;
 mod repair;
 mod repairs;
 mod rest;
@@ -31,11 +32,12 @@ use self::lag::Lag;
 use self::observed::{ObservedNode, observe};
 use self::open_deployment::OpenDeployment;
 use self::repair::{Outcome, PlannedRepair, RepairContext};
-use self::repairs::{Place, RepairGuard};
+use self::repairs::RepairGuard;
 use self::rest::Rest;
 use crate::arrived_nodes::ArrivedNodes;
 use crate::background_tasks::BackgroundTasks;
 use crate::cordoned_nodes::CordonedNodes;
+use crate::due_repairs::DueRepairs;
 use crate::environment_leases::EnvironmentLeases;
 use crate::environments::Environments;
 use crate::projections::{Error, Projections};
@@ -44,7 +46,7 @@ pub use self::desired::{DesiredModule, ModuleDecision, Target};
 pub use self::difference::NextStep;
 pub use self::placements::{Placement, Placements};
 pub use self::repairs::Failure;
-pub(crate) use self::repairs::Repairs;
+pub(crate) use self::repairs::{Place, Repairs};
 pub use self::retire::RetireError;
 pub(crate) use self::told::{OpenPlan, ToldVersions};
 
@@ -65,9 +67,10 @@ const ATTEMPTS: usize = 3;
 /// before this process matters, so a look at the nodes at any time does what is missing.
 ///
 /// # Guarantees
-/// - A node that an open deployment has in its plan is left to that deployment. Every other
-///   node of the environment is brought to the version before, and to the new one once the
-///   deployment has succeeded.
+/// - A node that an open deployment has in its plan is left to that deployment. Where it has lost
+///   what was decided for it, the deployment's driver is asked to repair it. Every other node of
+///   the environment is brought to the version before, and to the new one once the deployment
+///   has succeeded.
 /// - A node that a person has cordoned is left as it is until the cordon ends. A repair that is
 ///   under way then ends as it would.
 /// - No order leaves before its intent is durable, and each carries a fence.
@@ -89,6 +92,7 @@ struct Inner {
     fan_out: usize,
     desired: DesiredState,
     context: Arc<RepairContext>,
+    due_repairs: Arc<DueRepairs>,
     told: Arc<ToldVersions>,
     cordoned: Arc<CordonedNodes>,
     lag: Lag,
@@ -107,6 +111,7 @@ pub(crate) struct ReconcilerConfig {
     pub(crate) environments: Environments,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) repairs: Arc<Repairs>,
+    pub(crate) due_repairs: Arc<DueRepairs>,
     pub(crate) told: Arc<ToldVersions>,
     pub(crate) cordoned: Arc<CordonedNodes>,
     pub(crate) arrived: Arc<ArrivedNodes>,
@@ -142,6 +147,7 @@ impl Reconciler {
             fan_out: config.fan_out,
             desired,
             context,
+            due_repairs: config.due_repairs,
             told: config.told,
             cordoned: config.cordoned,
             lag: Lag::default(),
@@ -226,6 +232,7 @@ impl Reconciler {
         let inner = &self.0;
         let desired = inner.desired.read(environment).await?;
         inner.tell(environment, &desired).await?;
+        inner.request_repairs(environment).await?;
         if desired.is_empty() || !inner.holds_lease(environment).await? {
             let now = inner.clock.instant();
             inner.lag.update(environment, &HashSet::new(), now);

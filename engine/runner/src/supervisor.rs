@@ -147,6 +147,12 @@ impl Supervisor {
                     self.begin_term().await;
                     continue;
                 }
+                due = self.context.due_repairs.next() => {
+                    for deployment in due {
+                        self.wake_to_repair(deployment);
+                    }
+                    continue;
+                }
                 _ = scans.tick() => {
                     self.start_missing().await;
                     if Instant::now() >= gives_back_at {
@@ -162,6 +168,7 @@ impl Supervisor {
                 // Those that another engine has told.
                 self.context.soak_warnings.end(appended.deployment);
                 self.context.timers.remove(appended.deployment);
+                self.context.due_repairs.take(appended.deployment);
             }
             match appended {
                 // The driver itself appended.
@@ -288,6 +295,14 @@ impl Supervisor {
     fn wake(&self, deployment: DeploymentId) {
         if let Some(wake) = self.lock_wakes().get(&deployment) {
             wake.notify_one();
+        }
+    }
+
+    /// Where another engine drives the deployment, that one has noticed, too.
+    fn wake_to_repair(&self, deployment: DeploymentId) {
+        match self.lock_wakes().get(&deployment) {
+            Some(wake) => wake.notify_one(),
+            None => drop(self.context.due_repairs.take(deployment)),
         }
     }
 

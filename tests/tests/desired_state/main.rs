@@ -2,6 +2,7 @@
 
 mod fleet;
 mod local_faults;
+mod planned_nodes;
 mod probed_nodes;
 mod readiness;
 
@@ -9,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use hotswap_core::{Decision, Environment, Health, NodePhase, Policy, Status};
+use anyhow::{Context, Result, ensure};
+use hotswap_core::{Decision, Deployment, Environment, Health, NodePhase, Policy, Status};
 use hotswap_runner::reconciler::{NextStep, RetireError};
 use hotswap_tests::{Cluster, InterceptedFleet, wait_for_state};
 use serde_json::json;

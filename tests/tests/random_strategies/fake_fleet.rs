@@ -26,6 +26,11 @@ pub fn version(number: &str, artifact: &[u8]) -> Result<ModuleVersion> {
     })
 }
 
+/// Whether the engine gives an order to bring a node of an open deployment back.
+fn brings_back(order: &Order) -> bool {
+    order.operation.contains(".repair-")
+}
+
 /// A node that exists only here.
 #[derive(Default)]
 pub struct FakeNode {
@@ -60,6 +65,8 @@ pub struct FakeFleet {
     pub last_call: Option<String>,
     pub late_orders: usize,
     pub violations: Vec<String>,
+    /// How many orders to serve came from the engine, which brought a node back.
+    pub brought_back: usize,
 }
 
 impl FakeFleet {
@@ -90,6 +97,7 @@ impl FakeFleet {
             last_call: None,
             late_orders: 0,
             violations: Vec::new(),
+            brought_back: 0,
         })
     }
 
@@ -101,12 +109,13 @@ impl FakeFleet {
         ) {
             return;
         }
-        let is_tried = self.deployment == Some(order.deployment);
+        let is_tried = self.is_of_strategy(order);
         if is_tried {
             self.operation.clone_from(&order.operation);
         }
-        // A repair takes nothing away where nothing runs.
-        if !is_tried && self.nodes[id].active.is_none() {
+        // A repair takes nothing away where nothing runs, also where it stages what was staged.
+        let served_nothing = self.nodes[id].active.is_none() || order.operation.ends_with("-new");
+        if !is_tried && served_nothing {
             return;
         }
         let gone = self.nodes.iter().filter(|(_, node)| {
@@ -137,8 +146,13 @@ impl FakeFleet {
         self.changing.insert(id.clone());
     }
 
+    /// Whether the strategy gives an order, and not the engine that brings a node back.
+    fn is_of_strategy(&self, order: &Order) -> bool {
+        self.deployment == Some(order.deployment) && !brings_back(order)
+    }
+
     fn end(&mut self, id: &NodeId, order: &Order, result: &Result<(), NodeError>) {
-        let is_tried = self.deployment == Some(order.deployment);
+        let is_tried = self.is_of_strategy(order);
         if !matches!(result, Err(NodeError::Unreachable(_))) {
             self.unclear.remove(id);
         }
@@ -346,6 +360,9 @@ impl Fleet for FakeFleets {
         sleep(Duration::from_millis(2)).await;
         let mut fleet = self.with(id);
         let result = fleet.carry_out(id, order);
+        if brings_back(order) && matches!(order.action, Action::Promote(_)) {
+            fleet.brought_back += 1;
+        }
         fleet.end(id, order, &result);
         result
     }

@@ -47,7 +47,8 @@ pub(crate) struct StreamedEvent {
 pub(crate) struct EventBody {
     /// The type of the event: `requested`, `gated`, `planned`, `called`, `answered`,
     /// `decided`, `paused`, `resumed`, `abortRequested`, `promoteRequested`,
-    /// `terminationRequested`, `writesLost`, `settling`, `reverting` or `ended`.
+    /// `terminationRequested`, `writesLost`, `repairing`, `repaired`, `repairFailed`, `settling`,
+    /// `reverting` or `ended`.
     /// Later releases may add types.
     #[oai(rename = "type")]
     pub kind: String,

@@ -66,6 +66,9 @@ impl Deployment {
             | EventBody::Resumed { .. }
             | EventBody::AbortRequested { .. }
             | EventBody::PromoteRequested { .. }
+            | EventBody::Repairing(_)
+            | EventBody::Repaired(_)
+            | EventBody::RepairFailed { .. }
             | EventBody::WritesLost { .. }
             | EventBody::Settling(_) => {}
         }

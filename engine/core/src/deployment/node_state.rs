@@ -69,6 +69,21 @@ impl NodeState {
         }
     }
 
+    /// What the deployment that rolls `new` out has decided so far for the node, which runs
+    /// `actual`: the new version if the node was promoted, else the version before. A node that is
+    /// ahead of what is known stays so: its answer may have been lost.
+    pub fn decided<'a>(
+        &'a self,
+        new: &'a ModuleVersion,
+        actual: Option<&ModuleVersion>,
+    ) -> Option<&'a ModuleVersion> {
+        match self.runs {
+            KnownVersion::New => Some(new),
+            KnownVersion::Before | KnownVersion::Unknown if actual == Some(new) => Some(new),
+            KnownVersion::Before | KnownVersion::Unknown => self.before.as_ref(),
+        }
+    }
+
     /// Notes that an order to change to the new version, or back, has no clear answer.
     pub(super) fn mark_uncertain(&mut self) {
         if self.runs == KnownVersion::Before {

@@ -583,3 +583,104 @@ fn the_last_probe_is_part_of_the_state_also_where_it_is_past_a_damage() {
         .for_each(|event| damaged.apply_past_damage(event));
     assert_eq!(path(&damaged).as_deref(), Some("/second"));
 }
+
+#[test]
+fn a_node_should_run_the_new_version_once_it_was_promoted_and_before_that_the_one_before() {
+    let promote = |nodes: &[&str]| called(0, Call::Promote { nodes: ids(nodes) });
+    let [old, new] = ["1.0.0", "2.0.0"].map(version);
+    let decided = |bodies: Vec<EventBody>, actual: Option<&ModuleVersion>| {
+        let state = Deployment::fold(&journal(bodies)).unwrap();
+        let node = &state.nodes[&ids(&["a"])[0]];
+        node.decided(&new, actual).cloned()
+    };
+    let none = || Answer::Nodewise(Vec::new());
+    let promoted = || vec![planned(&["a"]), promote(&["a"]), answered(0, none())];
+    assert_eq!(decided(vec![planned(&["a"])], None), Some(old.clone()));
+    assert_eq!(decided(promoted(), None), Some(new.clone()));
+    assert_eq!(decided(promoted(), Some(&old)), Some(new.clone()));
+    let reverted = [
+        called(1, Call::Revert { nodes: ids(&["a"]) }),
+        answered(1, none()),
+    ];
+    let reverted = [promoted(), reverted.to_vec()].concat();
+    assert_eq!(decided(reverted, None), Some(old.clone()));
+    // It did not say whether it carried the order out.
+    let error = NodeError::Unreachable("no answer".into());
+    let node = "a".parse().unwrap();
+    let unclear = Answer::Nodewise(vec![NodeFailure { node, error }]);
+    let unclear = || {
+        vec![
+            planned(&["a"]),
+            promote(&["a"]),
+            answered(0, unclear.clone()),
+        ]
+    };
+    assert_eq!(decided(unclear(), Some(&new)), Some(new.clone()));
+    assert_eq!(decided(unclear(), None), Some(old));
+}
+
+#[test]
+fn a_deployment_waits_in_sleeps_soaks_questions_and_pauses_but_not_in_calls_on_nodes() {
+    let paused = || EventBody::Paused {
+        by: "ada".into(),
+        reason: None,
+    };
+    let sleep = || called(0, Call::Sleep { span: 1000 });
+    let stage = || called(0, Call::Stage { nodes: ids(&["a"]) });
+    let approval = Call::Approval {
+        prompt: "go on?".into(),
+        timeout: 1000,
+    };
+    for (bodies, expected) in [
+        (vec![], false),
+        (vec![sleep()], true),
+        (vec![called(0, approval)], true),
+        (vec![sleep(), answered(0, Answer::Done)], false),
+        (vec![paused()], true),
+        (vec![stage(), paused()], false),
+        (
+            vec![stage(), paused(), answered(0, Answer::Nodewise(vec![]))],
+            true,
+        ),
+    ] {
+        let bodies: Vec<_> = std::iter::once(planned(&["a"])).chain(bodies).collect();
+        let state = Deployment::fold(&journal(bodies.clone())).unwrap();
+        assert_eq!(state.is_waiting(), expected, "{bodies:?}");
+    }
+}
+
+#[test]
+fn people_read_which_nodes_were_brought_back_and_the_first_failure_of_each() {
+    let repair = |node: &str| crate::Repair {
+        node: node.parse().unwrap(),
+        module: "hello".parse().unwrap(),
+        from: None,
+        to: Some(version("1.0.0")),
+    };
+    let failed = |attempts| EventBody::RepairFailed {
+        repair: repair("b"),
+        error: NodeError::Refused("no memory".into()),
+        attempts,
+    };
+    let state = Deployment::fold(&journal(vec![
+        planned(&["a", "b"]),
+        EventBody::Repairing(repair("a")),
+        EventBody::Repaired(repair("a")),
+        failed(1),
+        failed(2),
+    ]));
+    let log: Vec<_> = state
+        .unwrap()
+        .log
+        .into_iter()
+        .map(|line| line.message)
+        .collect();
+    assert_eq!(
+        log,
+        [
+            "a ran no version and was brought back to 1.0.0",
+            "b runs no version and could not be brought back to 1.0.0: refused: no memory; the \
+             engine goes on trying"
+        ]
+    );
+}

@@ -1,6 +1,6 @@
 use super::*;
 use crate::deployment::tests::header;
-use crate::{Health, HttpProbe, Level, NodeFailure, Step, Verdict};
+use crate::{Decision, Health, HttpProbe, Judgement, Level, NodeFailure, Step, Verdict};
 
 fn second(seconds: u64) -> Timestamp {
     Timestamp::from_millis(seconds * 1000)
@@ -457,4 +457,34 @@ fn after_a_loss_every_node_of_the_plan_counts_as_changed_and_the_journal_says_so
     requested.position = 9;
     let state = ReplayState::fold([requested]).unwrap();
     assert!(!state.may_lack_events(7));
+}
+
+fn repairing(node: &str) -> EventBody {
+    EventBody::Repairing(crate::Repair {
+        node: node.parse().unwrap(),
+        module: "hello".parse().unwrap(),
+        from: None,
+        to: None,
+    })
+}
+
+/// A revert includes it, but the strategy has not changed it.
+#[test]
+fn a_node_that_was_repaired_counts_as_changed_but_not_as_touched() {
+    let state = fold(vec![planned(), repairing("b")]);
+    assert!(state.touched.is_empty());
+    assert_eq!(state.changed(), BTreeSet::from_iter(ids(&["b"])));
+}
+
+#[test]
+fn no_repair_is_appended_once_the_nodes_are_reverted() {
+    let repairing = || vec![repairing("b")];
+    let state = fold(vec![planned()]);
+    assert!(!state.tail.supersedes(&repairing()));
+    let terminated = EventBody::TerminationRequested {
+        by: "ada".to_owned(),
+        reason: None,
+    };
+    let state = fold(vec![planned(), terminated]);
+    assert!(state.tail.supersedes(&repairing()));
 }

@@ -40,6 +40,17 @@ fn decode_header(json: &Value) -> Header {
     }
 }
 
+/// A node that lost its disk.
+fn repair() -> crate::Repair {
+    let to = json!({ "name": "hello", "version": "1.0.0", "digest": crate::Digest::of(b"1") });
+    crate::Repair {
+        node: "a".parse().unwrap(),
+        module: "hello".parse().unwrap(),
+        from: None,
+        to: serde_json::from_value(to).unwrap(),
+    }
+}
+
 fn bodies() -> Vec<EventBody> {
     let requested = json!({ "schema": 2, "type": "requested", "data": header_json() });
     vec![
@@ -51,6 +62,13 @@ fn bodies() -> Vec<EventBody> {
         },
         EventBody::WritesLost {
             message: "some".into(),
+        },
+        EventBody::Repairing(repair()),
+        EventBody::Repaired(repair()),
+        EventBody::RepairFailed {
+            repair: repair(),
+            error: crate::NodeError::Unreachable("no answer".into()),
+            attempts: 2,
         },
         EventBody::Reverting {
             cause: Cause::new(CauseKind::Abort, "enough"),

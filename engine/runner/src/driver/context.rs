@@ -14,6 +14,7 @@ use crate::background_tasks::BackgroundTasks;
 use crate::cordoned_nodes::CordonedNodes;
 use crate::damaged_deployments::DamagedDeployments;
 use crate::deployments::SoakForecaster;
+use crate::due_repairs::DueRepairs;
 use crate::forecast_queue::{ForecastQueue, QueuedForecast};
 use crate::limits::Limits;
 use crate::live_soaks::LiveSoaks;
@@ -39,8 +40,10 @@ pub(crate) struct DriverContext {
     pub(crate) forecast_queue: Arc<ForecastQueue>,
     /// The servers that soaks may ask for metrics.
     pub(crate) metric_providers: MetricProviders,
-    /// The nodes that are repaired outside of deployments.
+    /// The nodes that are repaired outside of deployments, and the repairs that failed.
     pub(crate) repairs: Arc<Repairs>,
+    /// The deployments whose own nodes are to be repaired.
+    pub(crate) due_repairs: Arc<DueRepairs>,
     /// What nodes are told that they should run.
     pub(crate) told: Arc<ToldVersions>,
     /// The nodes that people have taken out of deployments.

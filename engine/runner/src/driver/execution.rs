@@ -174,7 +174,11 @@ impl<'a> Execution<'a> {
         }
         self.writer.flush().await?;
         let due = self.scope.timers.after(self.context.limits.suspend_after);
-        if self.scope.wait_while_paused(self.writer, due).await? {
+        if self
+            .scope
+            .wait_while_paused(self.context, self.writer, due)
+            .await?
+        {
             Ok(())
         } else {
             Err(NoAnswer::Suspended(WaitReason::Resume))
@@ -214,6 +218,7 @@ impl<'a> Execution<'a> {
         number: u32,
         request: Call,
     ) -> Result<RecordedCall, NoAnswer> {
+        self.repair_before(&request).await?;
         self.ask_who_serves(&request).await?;
         self.check_policy(&request)?;
         let fleet = self.context.fleet.as_ref();

@@ -30,8 +30,9 @@ pub(super) async fn wait(
     writer: &mut JournalWriter,
     due: End,
 ) -> Result<(), Interrupt> {
+    // There is no plan yet, so no node to repair.
     let decision = scope.wait_for(
-        writer,
+        (None, writer),
         &APPROVAL_TO_START,
         due,
         JournalWriter::take_decision,

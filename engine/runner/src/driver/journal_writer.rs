@@ -93,6 +93,10 @@ impl JournalWriter {
         self.fence
     }
 
+    pub(super) fn deployment(&self) -> DeploymentId {
+        self.deployment
+    }
+
     /// The end of the journal as last read or written. Does not include pending events.
     pub(super) fn tail(&self) -> &JournalTail {
         &self.tail
@@ -167,6 +171,7 @@ impl JournalWriter {
                     for body in &append.bodies {
                         self.tail.deadline.apply(append.at, body);
                         self.tail.signals.apply(body);
+                        self.tail.apply_repair(body);
                     }
                     return Ok(());
                 }

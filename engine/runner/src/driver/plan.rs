@@ -37,12 +37,7 @@ pub(super) async fn plan(
     if let Ok(found) = &found {
         found.log(header);
     }
-    let told = found.as_ref().ok().map(|found| {
-        let before = |node: &Node| (node.id.clone(), node.active.clone());
-        let nodes = found.nodes.iter().map(before);
-        OpenPlan::new(header.id, header.module.clone(), nodes)
-    });
-    let is_planned = found.is_ok();
+    let planned_nodes = found.as_ref().ok().map(|found| found.nodes.clone());
     let planned = found.map(|found| {
         Some(EventBody::Planned {
             nodes: found.nodes,
@@ -51,14 +46,23 @@ pub(super) async fn plan(
         })
     });
     revert::append_or_begin(&mut writer, planned).await?;
-    // Before any node changes: it must not become unready because it is ahead.
-    if let Some(plan) = told {
-        context.told.begin(&header.environment, plan);
-    }
-    if is_planned {
+    if let Some(nodes) = planned_nodes {
+        tell(context, header, &nodes);
         context.forecast_soaks(header.id);
     }
     Ok(())
+}
+
+/// Remembers a plan, before any of its nodes changes: it must not become unready because it is
+/// ahead. After a start of the engine, it is read from the journal.
+pub(super) fn tell(context: &DriverContext, header: &Header, nodes: &[Node]) {
+    let (environment, module) = (&header.environment, &header.module);
+    if !context.told.has_plan(environment, &module.name, header.id) {
+        let before = |node: &Node| (node.id.clone(), node.active.clone());
+        let nodes = nodes.iter().map(before);
+        let plan = OpenPlan::new(header.id, module.clone(), nodes);
+        context.told.begin(environment, plan);
+    }
 }
 
 /// The nodes of an environment, as a plan sees them.

@@ -1,4 +1,4 @@
-//! The end of a deployment that did not succeed: every touched node is reverted.
+//! The end of a deployment that did not succeed: every changed node is reverted.
 
 use hotswap_core::{EventBody, NodeFailure, Outcome, ReplayState, Step};
 
@@ -36,7 +36,7 @@ pub(super) async fn append_or_begin(
     writer.flush().await
 }
 
-/// Reverts every touched node, retrying for as long as the policy says, and journals the end.
+/// Reverts every changed node, retrying for as long as the policy says, and journals the end.
 ///
 /// The policy's `maxUnavailable` does not limit it. A revert is a swap in place, which drops no
 /// request, and each node that waits for its turn serves a version that was rejected.
@@ -59,14 +59,10 @@ pub(super) async fn revert(
         concurrency: context.limits.fan_out,
         fence: writer.fence(),
     };
-    let queue = RevertQueue::new(
-        timers,
-        (&operations, &context.retries),
-        patience,
-        &state.touched,
-    );
+    let changed = state.changed();
+    let queue = RevertQueue::new(timers, (&operations, &context.retries), patience, &changed);
     let unreverted = queue.run().await?;
-    let outcome = outcome(state.touched.len(), &unreverted.failed);
+    let outcome = outcome(changed.len(), &unreverted.failed);
     writer.push(EventBody::Ended {
         outcome,
         failures: unreverted.into_failures(),

@@ -3,7 +3,9 @@
 use std::pin::pin;
 
 use futures_util::future::poll_immediate;
-use hotswap_core::{CallReplay, Cause, CauseKind, EventBody, ReplayState, Verification};
+use hotswap_core::{
+    CallReplay, Cause, CauseKind, EventBody, NodeFailure, ReplayState, Verification,
+};
 use hotswap_plugins::{Exit, Plan, Stop};
 
 use super::activity::{STRATEGY, VERIFY};
@@ -115,7 +117,7 @@ pub(super) async fn run(
         Ok(()) if writer.is_paused() => {
             writer.flush().await?;
             let due = scope.timers.after(suspend_after);
-            match scope.wait_while_paused(&mut writer, due).await {
+            match scope.wait_while_paused(context, &mut writer, due).await {
                 Ok(true) => Ok(()),
                 Ok(false) => return Ok(suspend(writer, scope, state, WaitReason::Resume)),
                 Err(interrupt) => Err(interrupt),
@@ -168,10 +170,18 @@ async fn verify_success(
     state: &ReplayState,
     writer: &mut JournalWriter,
 ) -> Result<Verification, Interrupt> {
-    let (fleet, header) = (context.fleet.as_ref(), &state.header);
-    let asked = verify::find_not_updated(fleet, &scope.timers, header, &state.nodes);
-    let asked = scope.run(writer, &VERIFY, measured("deployment.verify", asked));
-    let not_updated = asked.await??;
+    let mut not_updated = find_not_updated(context, scope, state, writer).await?;
+    if !not_updated.is_empty() {
+        // Some may have lost the new version since they were promoted.
+        writer.flush().await?;
+        let before = writer.tail().next_seq;
+        context.due_repairs.request(state.header.id);
+        scope.repair(context, writer, &VERIFY).await?;
+        if writer.tail().next_seq > before {
+            not_updated = find_not_updated(context, scope, state, writer).await?;
+        }
+    }
+    let header = &state.header;
     let members = Members {
         nodes: &state.nodes,
         missing: &state.missing,
@@ -179,6 +189,18 @@ async fn verify_success(
     };
     verify::check(header, members, &not_updated)?;
     Ok(Verification { not_updated })
+}
+
+async fn find_not_updated(
+    context: &DriverContext,
+    scope: &WaitScope,
+    state: &ReplayState,
+    writer: &mut JournalWriter,
+) -> Result<Vec<NodeFailure>, Interrupt> {
+    let (fleet, header) = (context.fleet.as_ref(), &state.header);
+    let asked = verify::find_not_updated(fleet, &scope.timers, header, &state.nodes);
+    let asked = scope.run(writer, &VERIFY, measured("deployment.verify", asked));
+    Ok(asked.await??)
 }
 
 /// The strategy has ended: `state` is brought up to the journal's end, except for the calls, which

@@ -9,7 +9,7 @@ use super::suspended::Finishing;
 use super::timers::Timers;
 use super::verify::find_not_updated;
 
-/// Orders the touched nodes to drop the previous version, and journals the end. A node that
+/// Orders the changed nodes to drop the previous version, and journals the end. A node that
 /// fails to do so only keeps that version longer: the deployment has succeeded anyway. Which
 /// nodes were not updated was settled with the success; only journals of older engines do not
 /// tell, and the nodes are asked again.
@@ -19,7 +19,7 @@ pub(super) async fn settle(
     finishing: Finishing,
 ) -> Result<(), Error> {
     let Finishing { mut writer, state } = finishing;
-    let touched: Vec<_> = state.touched.into_iter().collect();
+    let changed: Vec<_> = state.changed().into_iter().collect();
     let operations = NodeOperations {
         fleet: context.fleet.as_ref(),
         deployment: state.header.id,
@@ -31,7 +31,7 @@ pub(super) async fn settle(
     };
     let operation = format!("{}.settle", state.header.id);
     let failures = operations
-        .order(&touched, &operation, |_| Action::Settle)
+        .order(&changed, &operation, |_| Action::Settle)
         .await;
     check_sender(&failures, operations.fence)?;
     let not_updated = match state.verification {

@@ -90,7 +90,9 @@ impl Suspended {
                     approved.map(|()| None)
                 }
                 WaitReason::Resume => {
-                    let resumed = scope.wait_while_paused(&mut writer, End::NEVER).await;
+                    let resumed = scope
+                        .wait_while_paused(context, &mut writer, End::NEVER)
+                        .await;
                     resumed.map(|_| None)
                 }
                 WaitReason::Call {

@@ -1,7 +1,7 @@
 //! The end of a deployment whose journal cannot be read: an admin requests it, and the nodes
 //! are reverted by what can still be read.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +61,7 @@ pub(super) async fn terminate(
         signals: Signals::default(),
         deadline: Deadline::new(&policy),
         losses: 0,
+        repaired: BTreeSet::new(),
     };
     let mut writer = JournalWriter::at_end(journal, clock, retries, (deployment, fence), tail);
     // With a new fence, nodes ignore orders of the strategy that are still under way.

@@ -40,10 +40,10 @@ const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// The driver of a deployment whose strategy cannot be read: a folder is where its component should
 /// be. Reading that fails, unlike a component that is gone.
-struct Fixture {
+pub(super) struct Fixture {
     store: Memory,
-    context: Arc<DriverContext>,
-    deployment: DeploymentId,
+    pub(super) context: Arc<DriverContext>,
+    pub(super) deployment: DeploymentId,
     wake: Arc<Notify>,
     component: PathBuf,
     driver: AbortOnDropHandle<()>,
@@ -58,7 +58,7 @@ impl Fixture {
     }
 
     /// A deployment whose journal holds `events` after the request.
-    async fn start_with(fleet: ListedFleet, events: Vec<EventBody>) -> Self {
+    pub(super) async fn start_with(fleet: ListedFleet, events: Vec<EventBody>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut header = fixture::header();
         header.trace = Some(TRACE.to_owned());
@@ -109,6 +109,7 @@ impl Fixture {
             forecast_queue: Arc::default(),
             metric_providers: Default::default(),
             repairs: Arc::default(),
+            due_repairs: Arc::default(),
             told: Arc::new(ToldVersions::new(Arc::clone(&cordoned))),
             cordoned,
             damaged: Arc::default(),

@@ -10,8 +10,10 @@ use humantime::format_duration;
 use tokio::sync::Notify;
 
 use super::activity::{self, Activity};
+use super::context::DriverContext;
 use super::error::Error;
 use super::journal_writer::JournalWriter;
+use super::plan_repairs::PlanRepairs;
 use super::timers::{End, Timers};
 
 /// Bounds the waits of one deployment: they end early when somebody requests an abort, or
@@ -64,34 +66,52 @@ impl WaitScope {
         work: impl Future<Output = T>,
     ) -> Result<T, Interrupt> {
         let never = |_: &JournalWriter| None::<Infallible>;
-        match self.run_until(writer, activity, work, never).await? {
+        match self
+            .run_until((None, writer), activity, work, never)
+            .await?
+        {
             Either::Left(result) => Ok(result),
             Either::Right(never) => match never {},
         }
     }
 
     /// Runs `work`, which is `activity`, to its end or until `condition` returns a value, as
-    /// [`Self::wait_for`] evaluates it. Returns the result of whichever comes first.
+    /// [`Self::wait_for`] evaluates it. Returns the result of whichever comes first. With a
+    /// context, repairs nodes of the plan meanwhile: give it where `work` changes none. A repair
+    /// that is under way ends before this returns.
     ///
     /// # Errors
     /// [`Interrupt`]. Drops `work` wherever it is.
     pub(super) async fn run_until<T, U>(
         &self,
-        writer: &mut JournalWriter,
+        (repairing, writer): (Option<&DriverContext>, &mut JournalWriter),
         activity: &Activity<'_>,
         work: impl Future<Output = T>,
         mut condition: impl FnMut(&JournalWriter) -> Option<U>,
     ) -> Result<Either<T, U>, Interrupt> {
+        let mut repairs = PlanRepairs::of(repairing);
+        let mut result = None;
         let mut work = std::pin::pin!(work);
         loop {
+            // Finished work counts, even if the deadline passes at the same moment.
+            if !repairs.is_under_way()
+                && let Some(result) = result.take()
+            {
+                return Ok(Either::Left(result));
+            }
             let deadline = self.check(writer.tail(), activity)?;
-            if let Some(value) = condition(writer) {
+            if result.is_none() {
+                repairs.begin_if_due(writer).await?;
+            }
+            if !repairs.is_under_way()
+                && let Some(value) = condition(writer)
+            {
                 return Ok(Either::Right(value));
             }
             tokio::select! {
-                // Finished work counts, even if the deadline passes at the same moment.
                 biased;
-                result = &mut work => return Ok(Either::Left(result)),
+                done = &mut work, if result.is_none() => result = Some(done),
+                progress = repairs.progress() => Box::pin(repairs.take(progress?, writer)).await?,
                 () = self.wake.notified() => writer.catch_up().await?,
                 () = self.timers.sleep_until(deadline) => {}
             }
@@ -99,30 +119,56 @@ impl WaitScope {
     }
 
     /// Waits until `condition` returns a value, and returns it; `None` when `due` comes first.
-    /// Evaluates `condition` at the start and after each append by a person.
+    /// Evaluates `condition` at the start and after each append by a person. With a context, repairs
+    /// nodes of the plan meanwhile. A repair that is under way ends before this returns.
     ///
     /// # Errors
     /// [`Interrupt`].
     pub(super) async fn wait_for<T>(
         &self,
-        writer: &mut JournalWriter,
+        (repairing, writer): (Option<&DriverContext>, &mut JournalWriter),
         activity: &Activity<'_>,
         due: End,
         mut condition: impl FnMut(&mut JournalWriter) -> Option<T>,
     ) -> Result<Option<T>, Interrupt> {
+        let mut repairs = PlanRepairs::of(repairing);
         loop {
             let deadline = self.check(writer.tail(), activity)?;
-            if let Some(value) = condition(writer) {
-                return Ok(Some(value));
+            if !self.timers.has_passed(due) {
+                repairs.begin_if_due(writer).await?;
             }
-            if self.timers.has_passed(due) {
-                return Ok(None);
+            let mut next = deadline;
+            if !repairs.is_under_way() {
+                if let Some(value) = condition(writer) {
+                    return Ok(Some(value));
+                }
+                if self.timers.has_passed(due) {
+                    return Ok(None);
+                }
+                next = due.min(deadline);
             }
             tokio::select! {
+                progress = repairs.progress() => Box::pin(repairs.take(progress?, writer)).await?,
                 () = self.wake.notified() => writer.catch_up().await?,
-                () = self.timers.sleep_until(due.min(deadline)) => {}
+                () = self.timers.sleep_until(next) => {}
             }
         }
+    }
+
+    /// Repairs nodes of the plan before `activity`, where that was requested.
+    ///
+    /// # Errors
+    /// [`Interrupt`].
+    pub(super) async fn repair(
+        &self,
+        context: &DriverContext,
+        writer: &mut JournalWriter,
+        activity: &Activity<'_>,
+    ) -> Result<(), Interrupt> {
+        let waiter = (Some(context), writer);
+        let repaired = self.wait_for(waiter, activity, End::NEVER, |_| Some(()));
+        // Boxed, so that what waits later does not keep its memory.
+        Box::pin(repaired).await.map(drop)
     }
 
     /// Waits until the deployment is not paused. Returns whether that came before `due`.
@@ -131,11 +177,13 @@ impl WaitScope {
     /// [`Interrupt`].
     pub(super) async fn wait_while_paused(
         &self,
+        context: &DriverContext,
         writer: &mut JournalWriter,
         due: End,
     ) -> Result<bool, Interrupt> {
         let resumed = |writer: &mut JournalWriter| (!writer.is_paused()).then_some(());
-        let waited = self.wait_for(writer, &activity::RESUME, due, resumed);
+        let waiter = (Some(context), writer);
+        let waited = self.wait_for(waiter, &activity::RESUME, due, resumed);
         Ok(waited.await?.is_some())
     }
 }
@@ -190,6 +238,7 @@ mod tests {
                 promotion: None,
             },
             losses: 0,
+            repaired: Default::default(),
         };
         let timers = Arc::new(Timers::new(Arc::clone(clock) as Arc<_>));
         (WaitScope::new(Arc::default(), timers), tail)

@@ -36,7 +36,8 @@ pub(super) async fn complete(
     let activity = CallActivity(&call.request).to_string();
     match call.request {
         Call::Approval { .. } => {
-            let decision = scope.wait_for(writer, &activity, end, JournalWriter::take_decision);
+            let waiter = (Some(context), writer);
+            let decision = scope.wait_for(waiter, &activity, end, JournalWriter::take_decision);
             Ok(Answer::Decision(decision.await?.unwrap_or_else(timed_out)))
         }
         Call::Soak { .. } => {
@@ -74,7 +75,8 @@ pub(super) async fn complete(
             // Boxed, as is what comes after the wait.
             let judged = Box::pin(soak.run(&sources, &scope.timers));
             let promoted = |writer: &JournalWriter| writer.promotion().cloned();
-            let judged = scope.run_until(writer, &activity, judged, promoted).await?;
+            let waiter = (Some(context), &mut *writer);
+            let judged = scope.run_until(waiter, &activity, judged, promoted).await?;
             let promotion = match judged {
                 Either::Left(verdict) => return Ok(Answer::Verdict(verdict)),
                 Either::Right(promotion) => promotion,
@@ -86,7 +88,8 @@ pub(super) async fn complete(
         }
         _ => {
             let is_promoted = |writer: &mut JournalWriter| writer.promotion().map(drop);
-            scope.wait_for(writer, &activity, end, is_promoted).await?;
+            let waiter = (Some(context), writer);
+            scope.wait_for(waiter, &activity, end, is_promoted).await?;
             Ok(Answer::Done)
         }
     }

@@ -34,7 +34,8 @@ impl ObservedNode {
     }
 }
 
-fn actual(state: &ModuleState) -> Actual {
+/// What a node has reported of a module.
+pub(super) fn actual(state: &ModuleState) -> Actual {
     match state.active_fault() {
         Some(fault) => Actual::NotLoaded(fault.version.clone(), fault.reason.clone()),
         None => Actual::Known(state.active.clone()),

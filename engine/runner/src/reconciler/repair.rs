@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use hotswap_common::trace::{Kind, Span};
 use hotswap_core::{
-    Action, Clock, DeploymentId, EnvironmentEventBody, Fence, HttpProbe, NodeError, Order, Repair,
+    Action, Clock, DeploymentId, EnvironmentEventBody, Fence, HttpProbe, NodeError, Repair,
 };
 use hotswap_fleet::Fleet;
 use hotswap_store::{AppendToEnvironmentError, EnvironmentAppend, EnvironmentJournal, LeaseError};
 
 use super::repairs::{Place, RepairGuard, Repairs};
 use crate::environment_leases::EnvironmentLeases;
+use crate::repair_orders::{RepairOrders, log_failed, log_repaired};
 
 /// What repairs need.
 pub(super) struct RepairContext {
@@ -120,14 +121,14 @@ impl RepairContext {
         let body = match result {
             Ok(()) => {
                 self.repairs.record_success(place);
-                tracing::info!(node = %place.node, module = %place.module, from = %version(repair.from.as_ref()), to = %version(to), "node repaired");
+                log_repaired(repair);
                 EnvironmentEventBody::Repaired(planned.repair)
             }
             Err(error) => {
                 let attempts =
                     self.repairs
                         .record_failure(place, to, error.clone(), self.clock.as_ref());
-                tracing::warn!(node = %place.node, module = %place.module, %error, attempts, "cannot repair the node, retrying");
+                log_failed(repair, &error, attempts);
                 EnvironmentEventBody::RepairFailed {
                     repair: planned.repair,
                     error,
@@ -194,36 +195,24 @@ impl RepairContext {
         position: u64,
     ) -> Result<Attempt, Error> {
         let environment = &guard.place().environment;
-        let order = |step: &str, action| Order {
-            operation: format!("repair-{position}.{step}"),
-            fence,
+        let orders = RepairOrders {
+            fleet: self.fleet.as_ref(),
+            repair: &planned.repair,
+            probe: planned.probe.as_ref(),
+            environment,
             deployment: planned.deployment,
-            environment: environment.clone(),
-            module: planned.repair.module.clone(),
-            action,
+            fence,
+            id: format!("repair-{position}"),
         };
-        let node = &planned.repair.node;
         let Some(to) = &planned.repair.to else {
-            let revert = order("revert", Action::Revert(None));
-            return Ok(Attempt::Ended(self.fleet.order(node, &revert).await));
-        };
-        // Beside the active version: this can be left at any point.
-        let prepare = async {
-            let stage = order("stage", Action::Stage(to.clone()));
-            self.fleet.order(node, &stage).await?;
-            match &planned.probe {
-                Some(probe) => self.fleet.probe(environment, node, to, probe).await,
-                None => Ok(()),
-            }
+            return Ok(Attempt::Ended(orders.remove().await));
         };
         let prepared = tokio::select! {
-            prepared = prepare => prepared,
+            prepared = orders.prepare(to) => prepared,
             () = guard.yields() => return Ok(Attempt::Yielded),
         };
         if let Err(error) = prepared {
-            // What is staged is of no use. It does no harm either, if this fails.
-            let drop_staged = order("settle", Action::Settle);
-            let _ = self.fleet.order(node, &drop_staged).await;
+            orders.drop_staged().await;
             return Ok(Attempt::Ended(Err(error)));
         }
         // Staging may have taken long, and the lease may be lost by now. A node without an order of
@@ -232,12 +221,11 @@ impl RepairContext {
         if !is_current.map_err(Error::Confirm)? {
             return Ok(Attempt::LeaseChanged);
         }
-        let promote = order("promote", Action::Promote(to.clone()));
-        if let Err(error) = self.fleet.order(node, &promote).await {
+        if let Err(error) = orders.promote(to).await {
             return Ok(Attempt::Ended(Err(error)));
         }
-        let settle = order("settled", Action::Settle);
-        if let Err(error) = self.fleet.order(node, &settle).await {
+        if let Err(error) = orders.give("settled", Action::Settle).await {
+            let node = &planned.repair.node;
             tracing::debug!(%node, %error, "the node keeps the version before for longer");
         }
         Ok(Attempt::Ended(Ok(())))
@@ -250,8 +238,4 @@ impl RepairContext {
             tracing::warn!(error, "the store's fence could not be raised");
         }
     }
-}
-
-fn version(version: Option<&hotswap_core::ModuleVersion>) -> String {
-    version.map_or_else(|| "none".to_owned(), |module| module.version.to_string())
 }

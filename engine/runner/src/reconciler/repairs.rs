@@ -167,7 +167,7 @@ impl Repairs {
     }
 
     /// The failure of a repair that waits for its next attempt at `now`.
-    pub(super) fn waiting(
+    pub(crate) fn waiting(
         &self,
         place: &Place,
         to: Option<&ModuleVersion>,
@@ -187,7 +187,7 @@ impl Repairs {
     }
 
     /// Counts an attempt that failed, and returns how many have.
-    pub(super) fn record_failure(
+    pub(crate) fn record_failure(
         &self,
         place: &Place,
         to: Option<&ModuleVersion>,
@@ -220,7 +220,7 @@ impl Repairs {
     }
 
     /// Forgets the failures of a node's module: it runs what it should.
-    pub(super) fn record_success(&self, place: &Place) {
+    pub(crate) fn record_success(&self, place: &Place) {
         self.lock().failed.remove(place);
     }
 

@@ -103,6 +103,18 @@ impl ToldVersions {
         inner.decided.insert(environment.clone(), decided);
     }
 
+    /// Whether the plan of a deployment of a module is known.
+    pub(crate) fn has_plan(
+        &self,
+        environment: &Environment,
+        module: &ModuleName,
+        deployment: DeploymentId,
+    ) -> bool {
+        let inner = self.read();
+        let plan = inner.open.get(&(environment.clone(), module.clone()));
+        plan.is_some_and(|plan| plan.deployment == deployment)
+    }
+
     /// The deployments whose plans are open here.
     pub(super) fn open(&self, environment: &Environment) -> Vec<DeploymentId> {
         let inner = self.read();

@@ -1,7 +1,7 @@
 //! Journals of random events, compared with their fold.
 
 use hotswap_core::{
-    Answer, Call, Cause, CauseKind, Decision, Deployment, EventBody, Lifecycle, Outcome,
+    Answer, Call, Cause, CauseKind, Decision, Deployment, EventBody, Lifecycle, Outcome, Repair,
 };
 use hotswap_store::{Journal, Query};
 use proptest::prelude::*;
@@ -9,6 +9,15 @@ use proptest::test_runner::{Config, TestRunner};
 use tokio::runtime::Runtime;
 
 use super::{StoreFixture, append, at, header, log, planned};
+
+fn repair() -> Repair {
+    Repair {
+        node: "a".parse().unwrap(),
+        module: "hello".parse().unwrap(),
+        from: None,
+        to: None,
+    }
+}
 
 /// Any event, whether it is legal at this point or not.
 fn any_event() -> impl Strategy<Value = EventBody> {
@@ -60,6 +69,8 @@ fn any_event() -> impl Strategy<Value = EventBody> {
         3 => Just(sleep),
         1 => Just(EventBody::TerminationRequested { by: by(), reason: None }),
         1 => Just(EventBody::WritesLost { message: "some".to_owned() }),
+        2 => Just(EventBody::Repairing(repair())),
+        2 => Just(EventBody::Repaired(repair())),
         1 => Just(EventBody::Settling(None)),
         1 => Just(EventBody::Reverting { cause: Cause::new(CauseKind::Abort, "enough") }),
         2 => Just(ended(Outcome::Succeeded)),

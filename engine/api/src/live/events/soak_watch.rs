@@ -83,6 +83,9 @@ pub(super) fn is_over_after(event: &Event) -> Option<bool> {
         | EventBody::Resumed { .. }
         | EventBody::AbortRequested { .. }
         | EventBody::PromoteRequested { .. }
-        | EventBody::WritesLost { .. } => None,
+        | EventBody::WritesLost { .. }
+        | EventBody::Repairing(_)
+        | EventBody::Repaired(_)
+        | EventBody::RepairFailed { .. } => None,
     }
 }

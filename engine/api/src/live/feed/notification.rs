@@ -228,6 +228,9 @@ fn details(event: &Event, state: &Deployment) -> String {
         EventBody::Planned { .. }
         | EventBody::Called { .. }
         | EventBody::Answered { .. }
+        | EventBody::Repairing(_)
+        | EventBody::Repaired(_)
+        | EventBody::RepairFailed { .. }
         | EventBody::AbortRequested { .. }
         | EventBody::PromoteRequested { .. }
         | EventBody::Settling(_) => String::new(),

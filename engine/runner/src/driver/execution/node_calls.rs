@@ -98,6 +98,16 @@ impl<'a> Execution<'a> {
         Ok(())
     }
 
+    /// Brings nodes back before a call that needs to know which serve, where they were found to have
+    /// lost what they ran.
+    pub(super) async fn repair_before(&mut self, call: &Call) -> Result<(), Interrupt> {
+        if takes_away(call) {
+            let (context, activity) = (self.context, CallActivity(call));
+            self.scope.repair(context, self.writer, &activity).await?;
+        }
+        Ok(())
+    }
+
     fn watch(&self) -> FleetWatch<'a> {
         let of = (&self.header.environment, &self.header.module.name);
         let mut watch = FleetWatch::new(self.context.watched_fleet(), of, self.members);
