@@ -1,7 +1,6 @@
 //! Brings nodes of the plan back while the deployment waits.
 
-use std::pin::Pin;
-
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use hotswap_core::{EventBody, Fence, NodeError, Repair};
 
@@ -22,7 +21,7 @@ pub(super) struct PlanRepairs<'a> {
     /// `None` where no node is to be repaired.
     context: Option<&'a DriverContext>,
     /// What is under way. Boxed: thousands of deployments wait, and few of them repair.
-    under_way: Option<Pin<Box<dyn Future<Output = Result<Progress, Error>> + Send + 'a>>>,
+    under_way: Option<BoxFuture<'a, Result<Progress, Error>>>,
 }
 
 /// What has become of what was under way.

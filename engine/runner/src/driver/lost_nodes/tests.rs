@@ -1,4 +1,6 @@
-use hotswap_core::{Answer, EnvironmentEvent, EnvironmentEventBody, Health, NodeId, Timestamp};
+use hotswap_core::{
+    Answer, Call, EnvironmentEvent, EnvironmentEventBody, Health, NodeId, Timestamp,
+};
 
 use super::super::fixture::{ListedFleet, PRODUCTION, module, node};
 use super::super::tests::Fixture;
