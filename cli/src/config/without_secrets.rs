@@ -54,8 +54,8 @@ fn remove_from_table(fields: &mut Map<String, Value>, place: Place) {
     // Such as a header in a list of headers: a name and a value.
     let is_pair = VALUES.iter().any(|name| fields.contains_key(*name));
     let names = ["name", "key", "header"];
-    let names = names.iter().filter_map(|name| fields.get(*name)?.as_str());
-    let names_secret = is_pair && names.into_iter().any(|name| is_secret(name, place));
+    let mut names = names.iter().filter_map(|name| fields.get(*name)?.as_str());
+    let names_secret = is_pair && names.any(|name| is_secret(name, place));
     for (name, value) in fields {
         let is_value = VALUES.contains(&name.as_str());
         let is_secret = match is_pair && (is_value || name == "key") {
