@@ -370,7 +370,6 @@ async fn random_strategies_do_no_harm_to_random_fleets() -> Result<()> {
         .map(|environment| trial.fleet(environment).brought_back)
         .sum();
     println!("{counts:?}, {brought_back} nodes brought back");
-    ensure!(brought_back > 0, "no node was brought back");
     // The cases meet every end.
     for end in ["succeeded", "partial", "rolledBack", "failed"] {
         ensure!(counts.contains_key(end), "none ended so: {end}; {counts:?}");
