@@ -45,7 +45,8 @@ impl Interceptor for Counts {
         limit: usize,
     ) -> Result<Vec<Event>, ReadError> {
         let events = journal.events(deployment, from, limit).await?;
-        self.note_read(from, &events);
+        self.events.fetch_add(events.len() as u64, Ordering::SeqCst);
+        self.note_read(from);
         Ok(events)
     }
 
@@ -55,9 +56,8 @@ impl Interceptor for Counts {
         deployment: DeploymentId,
         from: u64,
     ) -> Result<Vec<Event>, ReadError> {
-        let events = journal.readable_events(deployment, from).await?;
-        self.note_read(from, &events);
-        Ok(events)
+        self.note_read(from);
+        journal.readable_events(deployment, from).await
     }
 
     async fn summaries(
@@ -91,8 +91,7 @@ impl Interceptor for Counts {
 }
 
 impl Counts {
-    fn note_read(&self, from: u64, events: &[Event]) {
-        self.events.fetch_add(events.len() as u64, Ordering::SeqCst);
+    fn note_read(&self, from: u64) {
         let is_start = u64::from(from == 0);
         self.from_start.fetch_add(is_start, Ordering::SeqCst);
     }
