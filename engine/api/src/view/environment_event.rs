@@ -425,7 +425,7 @@ mod tests {
                     reason: None,
                 },
                 "the policy was set to (rolling, 50% unavailable, 0 failures tolerated, 100% \
-                 missing, 1day in all without pauses, 1m to revert), and the selector to zone=eu, \
+                 missing, 2h in all without pauses, 1m to revert), and the selector to zone=eu, \
                  by ada",
             ),
             (
