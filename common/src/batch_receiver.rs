@@ -104,8 +104,8 @@ mod tests {
             sender.send(2).unwrap();
             sender.send(3).unwrap();
             assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+            assert_eq!(next.await, Ok(2));
         }
-        assert_eq!(batches.recv().await, Ok(2));
         assert_eq!(batches.recv().await, Ok(3));
         assert!(start.elapsed() >= REST && start.elapsed() < 2 * REST);
 
