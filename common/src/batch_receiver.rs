@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep_until};
 /// Receives from a [`tokio::sync::broadcast`] channel in batches: the first message at once, and
 /// what follows it after a rest, together.
 ///
-/// For tasks that may learn of a message a little later. Where messages come one by one, thousands
-/// a second, each would wake the task, and on a machine with few processors that delays whoever
-/// sends them. The channel has to have room for what is sent in a rest.
+/// For a task that need not know of a message at once. Otherwise each of thousands of messages a
+/// second wakes the task, and takes a processor from the sender on a small machine. The channel
+/// needs room for all messages of one rest.
 #[derive(Debug)]
 pub struct BatchReceiver<T> {
     receiver: Receiver<T>,

@@ -70,8 +70,8 @@ impl NodeState {
     }
 
     /// What the deployment that rolls `new` out has decided so far for the node, which runs
-    /// `actual`: the new version if the node was promoted, else the version before. A node that is
-    /// ahead of what is known stays so: its answer may have been lost.
+    /// `actual`: the new version if the node was promoted, else the version before. A node that
+    /// runs `new` keeps it even if the journal does not say so: its answer may have been lost.
     pub fn decided<'a>(
         &'a self,
         new: &'a ModuleVersion,
