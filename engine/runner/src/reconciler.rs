@@ -1,5 +1,6 @@
 //! Keeps the nodes at what was decided.
 
+mod attempts;
 mod changes;
 mod desired;
 mod difference;
@@ -20,9 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
-use hotswap_core::{Clock, DeploymentId, Environment, ModuleName, NodeError, Repair};
+use hotswap_core::{Clock, Environment, ModuleName};
 use hotswap_fleet::{Fleet, Registry};
-use hotswap_store::{EnvironmentJournal, Journal, LeaseError, ReadError};
+use hotswap_store::{EnvironmentJournal, Journal, ReadError};
 use tokio::sync::Notify;
 
 use self::changes::Changes;
@@ -31,8 +32,7 @@ use self::difference::{Actual, room};
 use self::lag::Lag;
 use self::observed::{ObservedNode, observe};
 use self::open_deployment::OpenDeployment;
-use self::repair::{Outcome, PlannedRepair, RepairContext};
-use self::repairs::RepairGuard;
+use self::repair::RepairContext;
 use self::rest::Rest;
 use crate::arrived_nodes::ArrivedNodes;
 use crate::background_tasks::BackgroundTasks;
@@ -55,10 +55,6 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Environments whose decisions are read at the same time when an engine starts.
 const CONCURRENT_READS: usize = 8;
-
-/// Attempts at one repair if the lease changes in between, as it does after each deployment. What
-/// was staged stays, so another attempt is short.
-const ATTEMPTS: usize = 3;
 
 /// Compares what each node runs with what it should run, and repairs it. Cheap to clone.
 ///
@@ -330,89 +326,10 @@ impl Inner {
         OpenDeployment::read(journal, projections, environment, module).await
     }
 
-    /// Repairs a node, if it still needs that. Returns whether the repair ended, well or not.
-    async fn repair(&self, guard: &RepairGuard) -> Result<bool, Error> {
-        let place = guard.place();
-        for attempt in 1..=ATTEMPTS {
-            // Before the node is looked at: what is seen is valid only as long as this lease.
-            let fence = match self.context.leases.fence(&place.environment).await {
-                Ok(fence) => fence,
-                // The holder of the lease repairs the node.
-                Err(LeaseError::Held(_)) => return Ok(false),
-                Err(error) => return Err(Error::Store(Box::new(error))),
-            };
-            let Some(planned) = self.check(place).await? else {
-                return Ok(false);
-            };
-            let to = planned.repair.to.clone();
-            match self.context.run(planned, fence, guard).await {
-                Outcome::Ended => return Ok(true),
-                Outcome::LeaseChanged if attempt < ATTEMPTS => {}
-                Outcome::LeaseChanged => {
-                    let error = "the engine's lease changed in each attempt".to_owned();
-                    let (to, error) = (to.as_ref(), NodeError::Other(error));
-                    let repairs = &self.context.repairs;
-                    repairs.record_failure(place, to, error, self.clock.as_ref());
-                }
-            }
-        }
-        Ok(false)
-    }
-
     /// Whether this engine repairs the nodes of an environment.
     async fn holds_lease(&self, environment: &Environment) -> Result<bool, Error> {
         let held = self.context.leases.holds(environment).await;
         held.map_err(|error| Error::Store(Box::new(error)))
-    }
-
-    /// The repair that a node needs, if it still needs one. What was seen of it before may be
-    /// old: a deployment may have ended, or changed the node, since. From here on no plan can be
-    /// made of the module.
-    async fn check(&self, place: &Place) -> Result<Option<PlannedRepair>, Error> {
-        let Place {
-            environment,
-            module,
-            node,
-        } = place;
-        let open = self.open_deployment(environment, module).await?;
-        if open.is_some_and(|open| open.has(node)) {
-            return Ok(None);
-        }
-        if self.cordoned.get(environment, node).is_some() {
-            return Ok(None);
-        }
-        let desired = self.desired.read(environment).await?;
-        let desired = desired.iter().find(|one| one.module == *module);
-        let record = self.registry.member(node).map(|member| member.record);
-        let (Some(desired), Some(record)) = (desired, record) else {
-            return Ok(None);
-        };
-        let Some((decision, to)) = desired.on(&record) else {
-            return Ok(None);
-        };
-        let repairs = &self.context.repairs;
-        let from = match self.fleet.active(environment, node, module).await {
-            Ok(active) => active,
-            Err(error) => {
-                repairs.record_failure(place, to, error, self.clock.as_ref());
-                return Ok(None);
-            }
-        };
-        if from.as_ref() == to {
-            repairs.record_success(place);
-            self.lag.forget(place, self.clock.instant());
-            return Ok(None);
-        }
-        Ok(Some(PlannedRepair {
-            repair: Repair {
-                node: node.clone(),
-                module: module.clone(),
-                from,
-                to: to.cloned(),
-            },
-            deployment: decision.deployment.unwrap_or_else(DeploymentId::generate),
-            probe: decision.probe.clone(),
-        }))
     }
 
     /// Remembers what to tell the nodes of an environment.
