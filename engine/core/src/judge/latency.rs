@@ -28,7 +28,8 @@ pub(super) struct Latencies {
     weighted_total: f64,
     /// Σ c²/b over readings, for the size of the weighted sample (Kish).
     squares: f64,
-    effects: Vec<Effects>,
+    /// No longer than it must be: ten thousand soaks may be under way.
+    effects: Box<[Effects]>,
 }
 
 /// The design effects of both sides at one quantile.
@@ -121,7 +122,7 @@ impl Latencies {
             weighted: Vec::new(),
             weighted_total: 0.0,
             squares: 0.0,
-            effects,
+            effects: effects.into(),
         }
     }
 
