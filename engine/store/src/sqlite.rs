@@ -1,5 +1,5 @@
-//! The store of a single-process engine: one SQLite file, one writer thread
-//! ([`writer`]), a pool of readers ([`readers`]).
+//! The store of a single-process engine: one SQLite file, one writer ([`writer`]), a pool of
+//! readers ([`readers`]).
 
 mod catalogue;
 mod checkpointer;
@@ -30,21 +30,22 @@ mod tests;
 mod transfer;
 mod usage;
 mod wal;
+mod write_turn;
 mod writer;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hotswap_common::vital_thread;
 use rusqlite::Connection;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 
 use self::command::{ClosureEdit, Command, ReplySender};
 use self::connection::Role;
 use self::readers::Readers;
 use self::reserve::Reserve;
-use self::writer::{MAX_BATCH, Writer};
+use self::write_turn::WriteTurn;
+use self::writer::Writer;
 use crate::unreadable_records::UnreadableRecords;
 use crate::{Appended, EnvironmentAppended};
 
@@ -59,8 +60,8 @@ const ENVIRONMENT_NOTIFICATION_CAPACITY: usize = 1024;
 
 /// Journals and catalogue in one SQLite file. A handle: clones share the store and are cheap.
 ///
-/// One thread writes. Commands that arrive while it writes share its next transaction, and so
-/// one write to disk. Queries run beside it and see only what is on disk.
+/// One writes at a time. Commands that arrive meanwhile share the next transaction, and so one write
+/// to disk. Queries run beside it and see only what is on disk.
 ///
 /// While a store is open no other process can open its file, and neither can this process
 /// except by cloning the handle. Beside the file there are `-wal`, `-shm`, `.lock` and maybe
@@ -83,13 +84,13 @@ pub struct Options {
 struct SqliteInner {
     path: PathBuf,
     reserve: Arc<Reserve>,
-    commands: mpsc::Sender<Command>,
+    writer: WriteTurn,
     subscribers: broadcast::Sender<Appended>,
     environment_subscribers: broadcast::Sender<EnvironmentAppended>,
     readers: Readers,
     unreadable: UnreadableRecords,
     epoch: watch::Receiver<Arc<str>>,
-    /// The writer thread drops the sender when it has stopped.
+    /// The writer drops the sender when it has closed.
     stopped: watch::Receiver<()>,
 }
 
@@ -141,14 +142,12 @@ impl Sqlite {
         wal::preallocate(path)?;
         let reserve = Arc::new(Reserve::new(path, options.reserve_bytes));
         let readers = Readers::open(path)?;
-        let (commands, received) = mpsc::channel(MAX_BATCH);
         let (subscribers, _) = broadcast::channel(NOTIFICATION_CAPACITY);
         let (environment_subscribers, _) = broadcast::channel(ENVIRONMENT_NOTIFICATION_CAPACITY);
         let (stopping, stopped) = watch::channel(());
         let writer = Writer::new(
             path,
             connection,
-            received,
             subscribers.clone(),
             environment_subscribers.clone(),
             new_epochs,
@@ -156,16 +155,13 @@ impl Sqlite {
             lock,
             stopping,
         )?;
-        std::thread::Builder::new()
-            .name("store-write".to_owned())
-            .spawn(move || vital_thread("the writer of the store", || writer.run()))
-            .map_err(Error::Thread)?;
+        let writer = WriteTurn::start(writer)?;
         tracing::debug!(path = %path.display(), "store opened");
         let inner = SqliteInner {
             unreadable: UnreadableRecords::default(),
             path: path.clone(),
             reserve,
-            commands,
+            writer,
             subscribers,
             environment_subscribers,
             readers,
@@ -184,20 +180,19 @@ impl Sqlite {
     /// last handle, which waits for nothing.
     pub async fn close(&self) {
         self.inner.readers.close().await;
-        // Fails if the writer thread has already stopped.
-        let _ = self.inner.commands.send(Command::Close).await;
+        // Fails if it is closed already.
+        let _ = self.inner.writer.execute(Command::Close).await;
         let mut stopped = self.inner.stopped.clone();
         while stopped.changed().await.is_ok() {}
     }
 
-    /// Sends a command to the writer thread and waits for its reply.
+    /// Has a command executed and waits for its reply.
     async fn execute<T>(
         &self,
         command: impl FnOnce(ReplySender<T>) -> Command,
     ) -> Result<T, Error> {
         let (reply, replied) = oneshot::channel();
-        let sent = self.inner.commands.send(command(reply)).await;
-        sent.map_err(|_| Error::Closed)?;
+        self.inner.writer.execute(command(reply)).await?;
         replied.await.map_err(|_| Error::Closed)
     }
 

@@ -1,4 +1,4 @@
-//! Commands to the writer thread.
+//! Commands to the writer.
 
 use hotswap_core::{Append, DeploymentId, Environment, Fence, Header, Timestamp};
 use rusqlite::Connection;
@@ -15,7 +15,7 @@ use crate::{
 /// out all the same.
 pub(super) type ReplySender<T> = oneshot::Sender<T>;
 
-/// A command to the writer thread.
+/// A command to the writer.
 pub(super) enum Command {
     Create {
         header: Box<Header>,

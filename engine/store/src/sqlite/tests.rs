@@ -15,10 +15,10 @@ use semver::Version;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
+use super::encoded_events::EncodedEvents;
 use super::wal::WAL_BYTES;
-use super::writer::MAX_BATCH;
 use super::*;
-use crate::{AppendError, Journal as _, NewSnapshot};
+use crate::{AppendError, Head, Journal as _, NewSnapshot};
 
 async fn store() -> (TempDir, Sqlite) {
     let folder = tempfile::tempdir().unwrap();
@@ -85,7 +85,7 @@ fn log(bytes: usize) -> EventBody {
     }
 }
 
-/// Blocks the writer thread until the sender is dropped.
+/// Blocks the writer until the sender is dropped.
 async fn block_writer(store: &Sqlite) -> mpsc::Sender<()> {
     let (release, released) = mpsc::channel::<()>();
     let (entered, entering) = oneshot::channel();
@@ -107,10 +107,100 @@ async fn block_writer(store: &Sqlite) -> mpsc::Sender<()> {
 
 async fn wait_until_queued(store: &Sqlite, commands: usize) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while store.inner.commands.capacity() > MAX_BATCH - commands {
+    while store.inner.writer.queued() < commands {
         assert!(Instant::now() < deadline, "the commands did not arrive");
         tokio::task::yield_now().await;
     }
+}
+
+/// An append with the command that carries it out, and where its reply goes.
+fn append_command(append: Append) -> (Command, oneshot::Receiver<Result<Head, AppendError>>) {
+    let events = EncodedEvents::encode(&append.bodies).unwrap();
+    let (reply, replied) = oneshot::channel();
+    let command = Command::Append {
+        append,
+        events,
+        reply,
+    };
+    (command, replied)
+}
+
+/// Waits until the thread has ended what it replied to last.
+async fn wait_until_free(store: &Sqlite) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !store.inner.writer.is_free() {
+        assert!(Instant::now() < deadline, "the writer is not free");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_that_meets_nobody_is_executed_by_its_task() {
+    let (_folder, store) = store().await;
+    let id = create(&store, "alone").await;
+    let mut notifications = store.subscribe();
+    let (command, mut replied) = append_command(append(id, 2, None, log(5)));
+    wait_until_free(&store).await;
+    assert!(store.inner.writer.try_execute(command).is_none());
+    assert_eq!(replied.try_recv().unwrap().unwrap().next_seq, 3);
+    assert_eq!(notifications.try_recv().unwrap().head.next_seq, 3);
+    assert_eq!(store.events(id, 0, 9).await.unwrap().len(), 3);
+
+    // Once others wait, all share a transaction.
+    let release = block_writer(&store).await;
+    let (command, _) = append_command(append(id, 3, None, log(5)));
+    assert!(store.inner.writer.try_execute(command).is_some());
+    drop(release);
+    store.close().await;
+    let (command, _) = append_command(append(id, 3, None, log(5)));
+    assert!(store.inner.writer.try_execute(command).is_some());
+}
+
+/// No other thread could go on with the work of this one.
+#[tokio::test]
+async fn the_only_thread_of_a_runtime_does_not_write() {
+    let (_folder, store) = store().await;
+    let id = create(&store, "alone").await;
+    let (command, _) = append_command(append(id, 2, None, log(5)));
+    wait_until_free(&store).await;
+    assert!(store.inner.writer.try_execute(command).is_some());
+    store.append(append(id, 2, None, log(5))).await.unwrap();
+    store.close().await;
+}
+
+/// Tasks that append one after the other, and queues of others meanwhile: whoever executes a
+/// command, none is lost, none waits for ever, and the positions have the order of the commits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn tasks_and_the_thread_take_turns() {
+    const APPENDS: u64 = 200;
+    let (_folder, store) = store().await;
+    let mut notifications = store.subscribe();
+    let mut tasks = JoinSet::new();
+    for number in 0..4 {
+        let id = create(&store, &format!("m{number}")).await;
+        let store = store.clone();
+        tasks.spawn(async move {
+            for seq in 2..2 + APPENDS {
+                let appended = store.append(append(id, seq, None, log(5))).await.unwrap();
+                assert_eq!(appended.next_seq, seq + 1);
+                if seq % 16 == number {
+                    tokio::task::yield_now().await;
+                }
+            }
+            id
+        });
+    }
+    for id in tasks.join_all().await {
+        let events = store.events(id, 0, usize::MAX).await.unwrap();
+        assert_eq!(events.len() as u64, 2 + APPENDS);
+    }
+    let mut last = 0;
+    while let Ok(appended) = notifications.try_recv() {
+        assert!(appended.position > last);
+        last = appended.position;
+    }
+    assert_eq!(last, store.last_position().await.unwrap());
+    store.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

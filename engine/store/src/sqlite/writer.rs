@@ -1,13 +1,12 @@
-//! The one thread that writes the database.
+//! The one connection that writes the database.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use hotswap_common::file::FileLock;
 use hotswap_core::Fence;
 use rusqlite::Connection;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, watch};
 
 use super::checkpointer::Checkpointer;
 use super::command::Command;
@@ -19,26 +18,17 @@ use crate::{
     LeaseError,
 };
 
-/// Maximum number of commands in one transaction, and in the queue. The more commands share a
-/// write to disk the better, up to the point where the first of them would wait long for the
-/// last.
-pub(super) const MAX_BATCH: usize = 1024;
-
-/// How long the writer looks for the next command before it sleeps. A deployment alone sends one
-/// soon after it has its reply; to wake a sleeping thread takes about as long as this.
-const SPIN: Duration = Duration::from_micros(50);
-
-/// The writer thread. It takes all queued commands, executes them in one transaction and
-/// commits. Only then does it reply and notify subscribers, so that everything it reports is on
-/// disk.
+/// Executes commands in transactions. Only when a transaction is committed does it reply and notify
+/// subscribers, so that everything it reports is on disk.
 pub(super) struct Writer {
     connection: Connection,
-    commands: mpsc::Receiver<Command>,
     subscribers: broadcast::Sender<Appended>,
     environment_subscribers: broadcast::Sender<EnvironmentAppended>,
     new_epochs: watch::Sender<Arc<str>>,
     /// `None` if it has to be loaded again: at the start and after a failure.
     executor: Option<JournalExecutor>,
+    /// What the commands of the batch returned.
+    results: Vec<CommandResult>,
     /// What subscribers are to be told of the batch.
     appended: Vec<Appended>,
     environment_appended: Vec<EnvironmentAppended>,
@@ -67,7 +57,6 @@ impl Writer {
     pub(super) fn new(
         path: &Path,
         mut connection: Connection,
-        commands: mpsc::Receiver<Command>,
         subscribers: broadcast::Sender<Appended>,
         environment_subscribers: broadcast::Sender<EnvironmentAppended>,
         new_epochs: watch::Sender<Arc<str>>,
@@ -78,11 +67,11 @@ impl Writer {
         Ok(Self {
             checkpointer: Checkpointer::start(path, &mut connection)?,
             connection,
-            commands,
             subscribers,
             environment_subscribers,
             new_epochs,
             executor: None,
+            results: Vec::new(),
             appended: Vec::new(),
             environment_appended: Vec::new(),
             reserve,
@@ -91,37 +80,27 @@ impl Writer {
         })
     }
 
-    /// Runs until [`Command::Close`], or until every sender of commands is dropped.
-    pub(super) fn run(mut self) {
-        let mut batch = Vec::with_capacity(MAX_BATCH);
-        let mut results = Vec::with_capacity(MAX_BATCH);
-        while self.receive(&mut batch) > 0 {
-            self.execute(&mut batch, &mut results);
-            self.checkpointer.advance(&self.connection);
-        }
+    /// Executes and replies to every command of the batch, which is empty then.
+    pub(super) fn execute(&mut self, batch: &mut Vec<Command>) {
+        self.execute_together(batch);
+        self.checkpointer.advance(&self.connection);
+    }
+
+    /// Ends the checkpoints, and closes the database.
+    pub(super) fn close(mut self) {
         self.checkpointer.stop();
     }
 
-    /// Waits for commands and takes all that are queued. None: no more will come.
-    fn receive(&mut self, batch: &mut Vec<Command>) -> usize {
-        let spin_end = Instant::now() + SPIN;
-        while self.commands.is_empty() && Instant::now() < spin_end {
-            std::hint::spin_loop();
-        }
-        self.commands.blocking_recv_many(batch, MAX_BATCH)
-    }
-
-    /// Executes and replies to every command of the batch.
-    fn execute(&mut self, batch: &mut Vec<Command>, results: &mut Vec<CommandResult>) {
-        let mut result = self.run_transaction(batch, results);
+    fn execute_together(&mut self, batch: &mut Vec<Command>) {
+        let mut result = self.run_transaction(batch);
         if let Err(error) = &result
             && is_disk_full(error)
             && self.reserve.release()
         {
-            result = self.run_transaction(batch, results);
+            result = self.run_transaction(batch);
         }
         match result {
-            Ok(()) => self.reply_and_notify(batch, results),
+            Ok(()) => self.reply_and_notify(batch),
             Err(error) if batch.len() == 1 => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -139,20 +118,16 @@ impl Writer {
                     "could not write the commands together, retrying one by one"
                 );
                 for command in batch.drain(..) {
-                    self.execute(&mut vec![command], results);
+                    self.execute_together(&mut vec![command]);
                 }
             }
         }
     }
 
     /// Commits all commands of the batch, or none.
-    fn run_transaction(
-        &mut self,
-        batch: &mut [Command],
-        results: &mut Vec<CommandResult>,
-    ) -> rusqlite::Result<()> {
-        results.clear();
-        let result = self.try_transaction(batch, results);
+    fn run_transaction(&mut self, batch: &mut [Command]) -> rusqlite::Result<()> {
+        self.results.clear();
+        let result = self.try_transaction(batch);
         if result.is_err() {
             // Its cache holds what was not committed.
             self.executor = None;
@@ -169,11 +144,7 @@ impl Writer {
         result
     }
 
-    fn try_transaction(
-        &mut self,
-        batch: &mut [Command],
-        results: &mut Vec<CommandResult>,
-    ) -> rusqlite::Result<()> {
+    fn try_transaction(&mut self, batch: &mut [Command]) -> rusqlite::Result<()> {
         let connection = &self.connection;
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let executor = match &mut self.executor {
@@ -181,7 +152,7 @@ impl Writer {
             none => none.insert(JournalExecutor::load(connection)?),
         };
         for command in batch.iter_mut() {
-            results.push(match command {
+            self.results.push(match command {
                 Command::Create {
                     header, at, events, ..
                 } => CommandResult::Create(executor.create(connection, header, *at, events)?),
@@ -206,11 +177,7 @@ impl Writer {
                     edit.run(connection)?;
                     CommandResult::Edit
                 }
-                Command::Close => {
-                    // Commands that are already queued are still received.
-                    self.commands.close();
-                    CommandResult::Close
-                }
+                Command::Close => CommandResult::Close,
             });
         }
         connection.prepare_cached("COMMIT")?.execute([])?;
@@ -218,8 +185,8 @@ impl Writer {
     }
 
     /// Replies first: whoever waits for its own append goes on while subscribers are woken.
-    fn reply_and_notify(&mut self, batch: &mut Vec<Command>, results: &mut Vec<CommandResult>) {
-        for (command, result) in batch.drain(..).zip(results.drain(..)) {
+    fn reply_and_notify(&mut self, batch: &mut Vec<Command>) {
+        for (command, result) in batch.drain(..).zip(self.results.drain(..)) {
             // A reply that no one waits for is no failure.
             match (command, result) {
                 (Command::Create { reply, .. }, CommandResult::Create(result)) => {
