@@ -9,7 +9,7 @@ use hotswap_core::{Amount, CauseKind, Deployment, DeploymentId, EventBody, Polic
 use hotswap_runner::deployments::Error;
 use hotswap_tests::{Cluster, EMAIL, wait_for_state};
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 const PRODUCTION: &str = "production";
 const MINUTE: Duration = Duration::from_secs(60);
@@ -114,6 +114,11 @@ async fn a_pause_that_stops_the_deadline_may_last_longer_than_the_deadline() -> 
     Ok(())
 }
 
+fn exceeds_deadline(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<Error>();
+    matches!(error, Some(Error::ExceedsDeadline { .. }))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_that_cannot_fit_into_the_deadline_is_refused_with_both_figures() -> Result<()> {
     let deadline = 9 * MINUTE;
@@ -146,10 +151,18 @@ async fn a_rollout_that_cannot_fit_into_the_deadline_is_refused_with_both_figure
     // One of the registered nodes is gone, so there is only one batch.
     let gone: hotswap_core::NodeId = "production-2".parse()?;
     drop(cluster.nodes.remove(&gone));
-    let rolling = ("rolling", json!({ "batch": 1, "settle": "10m" }));
-    let fits = cluster
-        .deploy(("hello", "3.0.0"), PRODUCTION, rolling)
-        .await?;
+    let fits = timeout(MINUTE, async {
+        loop {
+            let rolling = ("rolling", json!({ "batch": 1, "settle": "10m" }));
+            let deployed = cluster.deploy(("hello", "3.0.0"), PRODUCTION, rolling);
+            match deployed.await {
+                // Its port may answer for a moment yet.
+                Err(error) if exceeds_deadline(&error) => sleep(Duration::from_millis(20)).await,
+                deployed => break deployed,
+            }
+        }
+    });
+    let fits = fits.await??;
     assert_eq!(
         cluster.wait_for_end(fits).await?.status(),
         Status::Succeeded
