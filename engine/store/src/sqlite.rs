@@ -60,8 +60,8 @@ const ENVIRONMENT_NOTIFICATION_CAPACITY: usize = 1024;
 
 /// Journals and catalogue in one SQLite file. A handle: clones share the store and are cheap.
 ///
-/// One writes at a time. Commands that arrive meanwhile share the next transaction, and so one write
-/// to disk. Queries run beside it and see only what is on disk.
+/// There is one write transaction at a time. Commands that arrive meanwhile share the next one, and
+/// so one write to disk. Queries run beside it and see only what is on disk.
 ///
 /// While a store is open no other process can open its file, and neither can this process
 /// except by cloning the handle. Beside the file there are `-wal`, `-shm`, `.lock` and maybe

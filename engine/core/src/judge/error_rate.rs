@@ -48,7 +48,7 @@ pub(super) struct ErrorRates {
     /// What could not be compared yet: one side had no requests.
     pending: Counts,
     pending_by_node: HashMap<NodeId, Counts>,
-    /// No longer than it must be: ten thousand soaks may be under way.
+    /// Without spare capacity: ten thousand soaks may be under way.
     relative: Box<[RelativeBets]>,
     /// The most errors of the canary in one reading.
     most_errors: f64,

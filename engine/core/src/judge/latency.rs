@@ -28,7 +28,7 @@ pub(super) struct Latencies {
     weighted_total: f64,
     /// Σ c²/b over readings, for the size of the weighted sample (Kish).
     squares: f64,
-    /// No longer than it must be: ten thousand soaks may be under way.
+    /// Without spare capacity: ten thousand soaks may be under way.
     effects: Box<[Effects]>,
 }
 

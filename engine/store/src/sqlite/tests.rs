@@ -168,8 +168,8 @@ async fn the_only_thread_of_a_runtime_does_not_write() {
     store.close().await;
 }
 
-/// Tasks that append one after the other, and queues of others meanwhile: whoever executes a
-/// command, none is lost, none waits for ever, and the positions have the order of the commits.
+/// Four tasks append at the same time, so that sometimes a task writes and sometimes the thread. No
+/// append is lost, none waits for ever, and positions follow the order of the commits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn tasks_and_the_thread_take_turns() {
     const APPENDS: u64 = 200;

@@ -1,4 +1,4 @@
-//! Who writes the database next: one task by itself, or a thread for many.
+//! Who writes the database next: the task that brings an append, or a thread for many commands.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
@@ -28,8 +28,8 @@ const NAME: &str = "the writer of the store";
 /// Commands on their way to the writer, which closes once this is dropped.
 ///
 /// A thread takes all commands that wait and executes them in one transaction, so that many share
-/// one write to disk. An append that meets nobody else is executed by the task that brings it: to
-/// wake the thread, and then the task again, takes longer than all that SQLite does.
+/// one write to disk. If no other command waits or runs, the task that brings an append executes it
+/// itself: waking the thread, and then the task, would take longer than all that SQLite does.
 pub(super) struct WriteTurn {
     queue: mpsc::Sender<Command>,
     shared: Arc<Shared>,
@@ -38,9 +38,9 @@ pub(super) struct WriteTurn {
 struct Shared {
     /// `None` once the store is closed.
     writer: Mutex<Option<Writer>>,
-    /// Tasks leave the writer to the thread. It has taken commands that are not executed yet: a task
-    /// that finds the lock free each time it comes back could keep them from their turn. Or its last
-    /// batch had several: the next ones will come soon, and shall share a write to disk.
+    /// Tasks must leave the writer to the thread, for one of two reasons. It holds commands that are
+    /// not executed yet, and a task that is quick to return could take the lock before it each time.
+    /// Or its last batch had several commands, so more will come soon and should share a write.
     is_crowded: AtomicBool,
 }
 
@@ -75,11 +75,11 @@ impl WriteTurn {
         queued.map_err(|_| Error::Closed)
     }
 
-    /// Executes an append, if nobody else writes. Returns what it has not executed.
+    /// Executes an append on the caller's thread, if no other command waits or runs. Otherwise, and
+    /// for any other command, gives the command back: the thread has to execute it.
     ///
-    /// Only an append: other commands are rare, or write more than a few pages. The other tasks of
-    /// this thread go on meanwhile on another one, for which a runtime with several threads is
-    /// needed.
+    /// Other commands are rare, or write more than a few pages. The other tasks of the caller's thread
+    /// move to another thread meanwhile, which only a runtime with several threads can do.
     pub(super) fn try_execute(&self, command: Command) -> Option<Command> {
         if !self.is_free() || !matches!(command, Command::Append { .. }) || !may_block() {
             return Some(command);

@@ -80,7 +80,7 @@ impl Writer {
         })
     }
 
-    /// Executes and replies to every command of the batch, which is empty then.
+    /// Executes every command of the batch and replies to it. Empties the batch.
     pub(super) fn execute(&mut self, batch: &mut Vec<Command>) {
         self.execute_together(batch);
         self.checkpointer.advance(&self.connection);
