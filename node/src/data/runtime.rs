@@ -154,7 +154,7 @@ fn engine_config() -> Config {
         .epoch_interruption(true)
         // Backtraces name functions; line numbers would need debug information.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
-    // Like the node itself: half the time to compile a module, and twice the time to run it.
+    // Tests start many nodes, and mostly wait for the compiler. Such code runs slower.
     if cfg!(debug_assertions) {
         config
             .cranelift_opt_level(OptLevel::None)

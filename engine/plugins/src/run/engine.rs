@@ -104,8 +104,8 @@ pub(crate) fn config(max_memory: usize) -> Config {
         .memory_reservation(max_memory as u64)
         .memory_guard_size(WASM_PAGE as u64)
         .memory_may_move(false);
-    // Like the engine itself: half the time to compile a guest, and twice the time to run it. It
-    // spends the same fuel.
+    // Tests start many engines, and mostly wait for the compiler. Such code runs slower, but spends
+    // the same fuel, which is counted before it is optimised.
     if cfg!(debug_assertions) {
         config
             .cranelift_opt_level(OptLevel::None)
