@@ -14,7 +14,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn start(mut command: Command) -> Self {
+    fn start(command: &mut Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -24,10 +24,27 @@ impl Waiting {
         Self { child, errors }
     }
 
-    /// Reads standard error up to a line with this word.
-    fn read_until(&mut self, word: &str) {
+    /// Starts `hotswap watch` with a token that expires soon in `file`. Returns once it has read
+    /// the past events. Where the token has expired before, it tries one that lives twice as long:
+    /// a busy machine may take seconds to start a program.
+    fn watch_with_short_token(fleet: &Fleet, id: &str, file: &str) -> Self {
+        let watch = ["watch", id, "--json", "--timeout", "1h"];
+        for lifetime in ["4s", "8s", "16s", "32s", "64s"] {
+            fleet.write_token(file, lifetime);
+            let mut command = fleet.command_with_token(file, &watch);
+            let mut waiting = Self::start(command.env("RUST_LOG", "hotswap=debug"));
+            if waiting.reads("all past events are read") {
+                return waiting;
+            }
+            assert_eq!(waiting.wait().code, Some(7), "the token has expired");
+        }
+        panic!("the client does not read the events within a minute");
+    }
+
+    /// Reads standard error up to a line with these words. Returns false if there is none.
+    fn reads(&mut self, words: &str) -> bool {
         let mut lines = self.errors.by_ref().lines().map_while(Result::ok);
-        assert!(lines.any(|line| line.contains(word)), "no '{word}'");
+        lines.any(|line| line.contains(words))
     }
 
     /// The outcome. Standard error is what was not read before.
@@ -61,17 +78,9 @@ fn a_wait_returns_by_itself_while_the_deployment_stays_paused() {
 fn a_token_that_expires_during_a_wait_is_read_again() {
     let fleet = Fleet::start();
     let id = fleet.start_slow("slow");
-    let watch = |file: &str| {
-        let watch = ["watch", &id, "--json", "--timeout", "1h"];
-        Waiting::start(fleet.command_with_token(file, &watch))
-    };
-    fleet.write_token("renewed", "4s");
-    fleet.write_token("expired", "4s");
-    let (mut renewed, mut expired) = (watch("renewed"), watch("expired"));
-    fleet.write_token("renewed", "1h");
-
+    let mut expired = Waiting::watch_with_short_token(&fleet, &id, "expired");
     // The engine closes the stream when the token expires.
-    expired.read_until("reconnecting: ");
+    assert!(expired.reads("reconnecting: "));
     let expired = expired.wait();
     assert_eq!(expired.code, Some(7), "{expired:?}");
     let report = expired.report();
@@ -86,7 +95,10 @@ fn a_token_that_expires_during_a_wait_is_read_again() {
         "{expired:?}"
     );
 
-    renewed.read_until("reconnecting: ");
+    let mut renewed = Waiting::watch_with_short_token(&fleet, &id, "renewed");
+    fleet.write_token("renewed", "1h");
+    assert!(renewed.reads("reconnecting: "));
+    assert!(renewed.reads("all past events are read"));
     fleet.json(&["abort", &id]);
     let renewed = renewed.wait();
     assert_eq!(renewed.code, Some(3), "{renewed:?}");
