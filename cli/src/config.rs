@@ -85,6 +85,12 @@ pub struct Config {
     pub advertise: Option<String>,
     /// The folder for journals, artifacts and generated tokens.
     pub data_dir: PathBuf,
+    /// The folder for compiled strategies and discovery backends, which several engines and nodes of
+    /// one user may share. Whoever can write to it can run code as the engine. Without it, `compiled`
+    /// in `dataDir`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/var/cache/hotswap")]
+    pub compiled_dir: Option<PathBuf>,
     /// The format of the log: `text` for people, or `json`, an object a line.
     pub log_format: LogFormat,
     /// A file with the API token, which grants the role admin. On loopback, a token is
@@ -148,6 +154,7 @@ impl Default for Config {
             listen: (Ipv4Addr::LOCALHOST, 5000).into(),
             advertise: None,
             data_dir: ".hotswap/engine".into(),
+            compiled_dir: None,
             log_format: LogFormat::Text,
             token_file: None,
             node_token_file: None,
@@ -170,10 +177,11 @@ impl Default for Config {
 }
 
 /// The environment variables that set a key of the configuration.
-pub const VARIABLES: [(&str, &str); 26] = [
+pub const VARIABLES: [(&str, &str); 27] = [
     ("HOTSWAP_LISTEN", "listen"),
     ("HOTSWAP_ADVERTISE", "advertise"),
     ("HOTSWAP_DATA_DIR", "dataDir"),
+    ("HOTSWAP_COMPILED_DIR", "compiledDir"),
     ("HOTSWAP_LOG_FORMAT", "logFormat"),
     ("HOTSWAP_TOKEN_FILE", "tokenFile"),
     ("HOTSWAP_NODE_TOKEN_FILE", "nodeTokenFile"),
@@ -249,6 +257,9 @@ impl Config {
         if let Some(folder) = &args.data_dir {
             figment = figment.merge(("dataDir", folder));
         }
+        if let Some(folder) = &args.compiled_dir {
+            figment = figment.merge(("compiledDir", folder));
+        }
         if let Some(file) = &args.node_token_file {
             figment = figment.merge(("nodeTokenFile", file));
         }
@@ -289,6 +300,12 @@ impl Config {
         })?;
         config.check().context("the configuration is invalid")?;
         Ok(config)
+    }
+
+    /// Where compiled components are.
+    pub fn compiled_dir(&self) -> PathBuf {
+        let within_data = || self.data_dir.join(defaults::COMPILED_FOLDER);
+        self.compiled_dir.clone().unwrap_or_else(within_data)
     }
 
     /// Checks that every number is in its range, which its type alone does not say.

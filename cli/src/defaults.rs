@@ -9,5 +9,8 @@ pub const DEV_FOLDER: &str = ".hotswap/dev";
 /// The data folder of `hotswap node run`.
 pub const NODE_FOLDER: &str = ".hotswap/node";
 
+/// The folder for compiled components, in the data folder.
+pub const COMPILED_FOLDER: &str = "compiled";
+
 /// The configuration file that is read where none is named and this one exists.
 pub const CONFIG_FILE: &str = "hotswap.toml";

@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use crate::args::Dev;
 use crate::client::Client;
 use crate::config::Config;
+use crate::defaults;
 use crate::engine::RunningEngine;
 use crate::exit::Exit;
 use crate::logging::{self, LogFormat};
@@ -59,10 +60,15 @@ pub async fn run(args: Dev, json: bool, no_color: bool) -> Result<Exit> {
         None => None,
     };
     let source = registry.as_ref().map(Registry::source).transpose()?;
+    let compiled_dir = match &args.compiled_dir {
+        Some(given) => std::path::absolute(given)?,
+        None => folder.path().join(defaults::COMPILED_FOLDER),
+    };
     let config = Config {
         discovery: source.into_iter().collect(),
         listen: (Ipv4Addr::LOCALHOST, args.port).into(),
         data_dir: folder.engine(),
+        compiled_dir: Some(compiled_dir.clone()),
         jwt: Some(folder.jwt()),
         cors_origins: args.cors_origins.clone(),
         ..Config::default()
@@ -88,7 +94,7 @@ pub async fn run(args: Dev, json: bool, no_color: bool) -> Result<Exit> {
     };
     let out = Output::new(settings.json, settings.no_color, settings.ci);
     let node_file = registry.as_ref().map(Registry::node_file);
-    let mut nodes = NodeProcesses::start(&folder, &settings.server, node_file)?;
+    let mut nodes = NodeProcesses::start(&folder, &compiled_dir, &settings.server, node_file)?;
     let result = {
         let client = Client::new(&settings)?;
         tokio::select! {

@@ -20,6 +20,7 @@ use hotswap_runner::BackendInUse;
 use hotswap_runner::discovery::{ComponentBackend, LazyDiscoveryHost};
 use hotswap_runner::discovery_backends::uploaded_component;
 use hotswap_store::{Blobs, Catalogue};
+use hotswap_wasm::CompiledCache;
 use serde_json::Value;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -126,11 +127,20 @@ pub struct Components {
 }
 
 impl Components {
-    /// Those that an engine with this store can load.
-    pub fn of_engine(catalogue: Arc<dyn Catalogue>, blobs: Blobs) -> Self {
+    /// Those that are here without a store. Compiled ones are kept in `compiled`.
+    pub fn with_compiled(compiled: CompiledCache) -> Self {
+        Self {
+            host: LazyDiscoveryHost::with_compiled(compiled),
+            uploads: None,
+        }
+    }
+
+    /// Also those that were uploaded to an engine with this store.
+    #[must_use]
+    pub fn and_uploads(self, catalogue: Arc<dyn Catalogue>, blobs: Blobs) -> Self {
         Self {
             uploads: Some((catalogue, blobs)),
-            ..Self::default()
+            ..self
         }
     }
 

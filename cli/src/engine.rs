@@ -16,6 +16,7 @@ use hotswap_plugins::Host;
 use hotswap_plugins::discovery::InstanceHealth;
 use hotswap_runner::discovery::{EngineUrl, PollConfig};
 use hotswap_runner::{DiscoveryBackendsConfig, Engine, EngineConfig, Environments};
+use hotswap_wasm::CompiledCache;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -218,9 +219,13 @@ impl RunningEngine {
         tokens: &EngineTokens,
         jwt: Option<hotswap_api::JwtVerifier>,
     ) -> Result<Self> {
-        let host = Host::new(hotswap_plugins::Limits::default())?;
+        let compiled_dir = config.compiled_dir();
+        let compiled = CompiledCache::open(&compiled_dir)
+            .with_context(|| format!("cannot create {}", compiled_dir.display()))?;
+        let host = Host::with_compiled(hotswap_plugins::Limits::default(), compiled.clone())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let components = Components::of_engine(store.catalogue.clone(), store.blobs.clone());
+        let components = Components::with_compiled(compiled)
+            .and_uploads(store.catalogue.clone(), store.blobs.clone());
         let interval = Registry::DEFAULT_INTERVAL;
         let registry = Registry::load(store.catalogue.clone(), clock.clone(), interval).await?;
         let registry_task = {

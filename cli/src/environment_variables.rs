@@ -24,7 +24,7 @@ pub struct EnvironmentVariables {
 
 /// Every environment variable of this program that is not a key of the configuration, with
 /// what it does. For the generated reference.
-pub const DESCRIPTIONS: [(&str, &str); 27] = [
+pub const DESCRIPTIONS: [(&str, &str); 28] = [
     (
         "HOTSWAP_SERVER",
         "The engine that client commands call. `--server` overrides it.",
@@ -95,6 +95,11 @@ pub const DESCRIPTIONS: [(&str, &str); 27] = [
     (
         "HOTSWAP_NODE_CONTROL",
         "The address that receives orders. `--control` overrides it.",
+    ),
+    (
+        "HOTSWAP_COMPILED_DIR",
+        "The folder for compiled components, of nodes, the engine and `hotswap dev` alike. \
+         `--compiled-dir` overrides it.",
     ),
     (
         "HOTSWAP_LAME_DUCK",

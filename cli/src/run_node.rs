@@ -8,14 +8,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use hotswap_common::tls::{ClientTls, Reload, ServerTls, follow};
 use hotswap_core::NodeId;
-use hotswap_node::Node;
+use hotswap_node::{Node, Runtime};
 use hotswap_plugins::discovery::InstanceHealth;
+use hotswap_wasm::CompiledCache;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::args::{Global, RunNode};
 use crate::config::{Telemetry, default_lame_duck};
+use crate::defaults::COMPILED_FOLDER;
 use crate::discovery::Components;
 use crate::environment_variables::EnvironmentVariables;
 use crate::exit::{Exit, UsageError};
@@ -45,6 +47,8 @@ pub async fn run(args: RunNode, global: &Global, variables: &EnvironmentVariable
     let lame_duck = args.lame_duck.unwrap_or(default);
     let args_telemetry: Telemetry = args.telemetry.clone().into();
     let client_tls = global.tls.files()?;
+    let compiled_dir = args.compiled_dir.clone();
+    let compiled_dir = compiled_dir.unwrap_or_else(|| args.data_dir.join(COMPILED_FOLDER));
     let config = config(args, global, variables)?;
     let service = telemetry::Service {
         name: "hotswap-node",
@@ -58,7 +62,9 @@ pub async fn run(args: RunNode, global: &Global, variables: &EnvironmentVariable
         Arc::clone(&reload_now),
     )));
     let mut registrant = NodeRegistrant::of(&config);
-    let node = Node::start(config).await?;
+    let runtime = Runtime::new(&compiled_dir)?;
+    let compiled = CompiledCache::open(&compiled_dir)?;
+    let node = Node::start_with(runtime, config).await?;
     registrant.listens_on(&node);
     if let Some(exporting) = &mut exporting {
         exporting.export_metrics(Arc::new(node.metrics()));
@@ -68,7 +74,7 @@ pub async fn run(args: RunNode, global: &Global, variables: &EnvironmentVariable
         &sources,
         not_ready,
         Arc::new(registrant),
-        &Components::default(),
+        &Components::with_compiled(compiled),
     )
     .await?;
     let stopped_by = loop {

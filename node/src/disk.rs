@@ -1,9 +1,9 @@
-//! What a node keeps on disk: a record for each module, artifacts, and compiled code.
+//! What a node keeps on disk: a record for each module, and artifacts. Compiled code is kept by
+//! [`hotswap_wasm`].
 
 mod artifact_error;
 mod artifact_fetch;
 mod artifact_store;
-mod compiled_cache;
 mod instance_key;
 mod partial_artifact;
 mod record;
@@ -13,7 +13,6 @@ mod start_record;
 
 pub(crate) use artifact_error::Error as ArtifactError;
 pub(crate) use artifact_store::{ArtifactPin, ArtifactStore};
-pub(crate) use compiled_cache::{CompiledCache, CompiledComponent};
 pub(crate) use instance_key::read_or_create as read_instance_key;
 pub(crate) use record::{ModuleRecord, OperationLookup};
 pub(crate) use record_store::{DamagedRecord, RecordStore};

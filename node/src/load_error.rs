@@ -16,7 +16,7 @@ pub(crate) enum LoadError {
     NotWasm,
     /// The component cannot be compiled.
     #[error("the component does not compile")]
-    Compile(#[source] wasmtime::Error),
+    Compile(#[from] wasmtime::Error),
     /// The component imports an interface that nodes do not provide.
     #[error("the component imports an interface that nodes do not provide")]
     Imports(#[source] wasmtime::Error),

@@ -16,6 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use crate::tools;
 use crate::{EMAIL, EngineResources, new_deployment, node_config, wait_for_end};
 
 const API_TOKEN: &str = "api-token-of-the-tests";
@@ -69,7 +70,7 @@ impl Cluster {
             .await?;
         let api_shutdown = CancellationToken::new();
         let url = start_api(engine.clone(), api_shutdown.clone()).await?;
-        let runtime = hotswap_node::Runtime::new(&folder.path().join("compiled"))?;
+        let runtime = hotswap_node::Runtime::new(&tools::compiled_folder()?)?;
         let nodes = BTreeMap::new();
         let token = API_TOKEN;
         let mut cluster = Self {

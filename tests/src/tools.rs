@@ -20,12 +20,18 @@ pub fn repository_root() -> PathBuf {
     tests.parent().unwrap_or(tests).to_owned()
 }
 
-/// The program under test, without the environment variables of the user. Cargo puts it into
-/// the folder above the one of the test programs.
+/// Where all tests keep compiled components, so that each is compiled once and not for each engine and
+/// node: beside the program under test.
 ///
 /// # Errors
-/// If it has not been built.
-pub fn hotswap() -> Result<Command> {
+/// If that has not been built.
+pub fn compiled_folder() -> Result<PathBuf> {
+    Ok(hotswap_program()?.with_file_name("compiled"))
+}
+
+/// The path of the program under test. Cargo puts it into the folder above the one of the test
+/// programs.
+fn hotswap_program() -> Result<PathBuf> {
     let test_program = env::current_exe()?;
     let program = test_program
         .ancestors()
@@ -33,15 +39,22 @@ pub fn hotswap() -> Result<Command> {
         .take(2)
         .map(|folder| folder.join("hotswap"))
         .find(|path| path.is_file());
-    let program =
-        program.context("no hotswap beside the tests: run `cargo build --bin hotswap`")?;
-    let mut command = Command::new(program);
+    program.context("no hotswap beside the tests: run `cargo build --bin hotswap`")
+}
+
+/// The program under test, without the environment variables of the user.
+///
+/// # Errors
+/// If it has not been built.
+pub fn hotswap() -> Result<Command> {
+    let mut command = Command::new(hotswap_program()?);
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("HOTSWAP_") || name.starts_with("OTEL_") {
             command.env_remove(&*name);
         }
     }
+    command.env("HOTSWAP_COMPILED_DIR", compiled_folder()?);
     Ok(command)
 }
 

@@ -172,6 +172,10 @@ pub struct RunNode {
     /// The folder for slots and artifacts
     #[arg(long, alias = "dir", value_name = "FOLDER", default_value = defaults::NODE_FOLDER, value_parser = path_parser())]
     pub data_dir: PathBuf,
+    /// The folder for compiled modules; several nodes and engines of one user may share it
+    /// [default: compiled in the data folder]
+    #[arg(long, value_name = "FOLDER", env = "HOTSWAP_COMPILED_DIR", value_parser = path_parser())]
+    pub compiled_dir: Option<PathBuf>,
     /// The format of the log
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,

@@ -24,6 +24,10 @@ pub struct Dev {
     /// The data folder; a second start continues where the first ended
     #[arg(long, alias = "dir", value_name = "FOLDER", default_value = defaults::DEV_FOLDER, value_parser = path_parser())]
     pub data_dir: PathBuf,
+    /// The folder for compiled strategies and modules, of the engine and all nodes [default: compiled
+    /// in the data folder]
+    #[arg(long, value_name = "FOLDER", env = "HOTSWAP_COMPILED_DIR", value_parser = path_parser())]
+    pub compiled_dir: Option<PathBuf>,
     /// Requests a second, over all nodes together; 0 sends none
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(..=10_000))]
     pub rate: u32,
@@ -60,6 +64,10 @@ pub struct Serve {
     /// The folder for journals and artifacts [default: .hotswap/engine]
     #[arg(long, value_name = "FOLDER", value_parser = path_parser())]
     pub data_dir: Option<PathBuf>,
+    /// The folder for compiled strategies and discovery backends; several engines and nodes of one
+    /// user may share it [default: compiled in the data folder]
+    #[arg(long, value_name = "FOLDER", value_parser = path_parser())]
+    pub compiled_dir: Option<PathBuf>,
     /// A file with the token of the nodes
     #[arg(long, value_name = "FILE", value_parser = path_parser())]
     pub node_token_file: Option<PathBuf>,

@@ -39,6 +39,7 @@ fn later_sources_override_earlier_ones() {
     let config = Config::read(&args, variable).unwrap();
     assert_eq!(config.listen, "127.0.0.1:3".parse().unwrap());
     assert_eq!(config.data_dir, Path::new("of-env"));
+    assert_eq!(config.compiled_dir(), Path::new("of-env/compiled"));
     assert_eq!(config.log_format, LogFormat::Json);
 }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -68,7 +68,12 @@ impl NodeProcesses {
     ///
     /// # Errors
     /// Where this program cannot be started again, or the folder cannot be written.
-    pub fn start(folder: &Folder, engine: &str, registry: Option<String>) -> Result<Self> {
+    pub fn start(
+        folder: &Folder,
+        compiled_dir: &Path,
+        engine: &str,
+        registry: Option<String>,
+    ) -> Result<Self> {
         let meeting: [OsString; 2] = match registry {
             Some(table) => {
                 let file = folder.path().join("node.toml");
@@ -95,6 +100,7 @@ impl NodeProcesses {
             args.push("--with-parent".into());
             args.extend(meeting.clone());
             args.extend(["--data-dir".into(), node_folder.join("data").into()]);
+            args.extend(["--compiled-dir".into(), compiled_dir.into()]);
             args.extend(["--token-file".into(), folder.node_token_file().into()]);
             let mut process = NodeProcess {
                 id,

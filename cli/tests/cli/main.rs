@@ -1,6 +1,7 @@
 //! The real program, from the outside.
 
 mod apply;
+mod compiled;
 mod contexts;
 mod debug;
 mod desired_state;

@@ -21,7 +21,13 @@ pub struct Server {
 impl Server {
     /// Starts the server, and waits until it logs `message` with an address in `field`.
     pub fn start(folder: &Path, args: &[&str], message: &str, field: &str) -> Self {
-        let mut child = hotswap(folder, &[args, &["--log-format", "json"]].concat())
+        Self::start_command(hotswap(folder, args), message, field)
+    }
+
+    /// As [`Self::start`].
+    pub fn start_command(mut command: Command, message: &str, field: &str) -> Self {
+        let mut child = command
+            .args(["--log-format", "json"])
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

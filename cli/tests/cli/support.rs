@@ -24,6 +24,8 @@ pub fn hotswap(folder: &Path, args: &[&str]) -> Command {
         }
     }
     command.env("HOTSWAP_EMAIL", "tester@example.org");
+    let compiled = hotswap_tests::tools::compiled_folder();
+    command.env("HOTSWAP_COMPILED_DIR", compiled.expect("a folder"));
     // No contexts of the user who runs the tests.
     command.env("XDG_CONFIG_HOME", folder.join("config"));
     // Tests run at a terminal and in CI alike.

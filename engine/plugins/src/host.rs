@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use hotswap_core::Digest;
+use hotswap_wasm::CompiledCache;
 
 use crate::component_cache::ComponentCache;
 use crate::limits::Limits;
@@ -9,7 +10,7 @@ use crate::load::{self, LoadError};
 use crate::run::HostContext;
 use crate::strategy::Strategy;
 
-/// Loaded strategies that a host keeps. Loading an evicted one again takes some 30 ms.
+/// Loaded strategies that a host keeps in memory.
 const CACHE_SIZE: usize = 64;
 
 /// Loads strategies and owns what they run in: WebAssembly engines with their limits. Cheap to
@@ -31,13 +32,21 @@ pub enum Error {
 }
 
 impl Host {
-    /// Starts a host whose runs have these limits.
+    /// Starts a host whose runs have these limits. It keeps compiled strategies in memory only.
+    ///
+    /// # Errors
+    /// Those of [`Self::with_compiled`].
+    pub fn new(limits: Limits) -> Result<Self, Error> {
+        Self::with_compiled(limits, CompiledCache::default())
+    }
+
+    /// Starts a host that also looks for compiled strategies in `compiled`, and keeps them there.
     ///
     /// # Errors
     /// [`Error`] if the machine has no room for it. Fewer
     /// [pooled runs](Limits::pooled_runs) need less.
-    pub fn new(limits: Limits) -> Result<Self, Error> {
-        let context = HostContext::start(limits);
+    pub fn with_compiled(limits: Limits, compiled: CompiledCache) -> Result<Self, Error> {
+        let context = HostContext::start(limits, compiled);
         let context = context.map_err(|error| Error::Engine(format!("{error:#}")))?;
         Ok(Self {
             context: Arc::new(context),
@@ -47,8 +56,7 @@ impl Host {
 
     /// Checks and compiles a component, or returns the strategy from the cache.
     ///
-    /// Compilation takes some 30 ms for a small component, on a thread for blocking work.
-    /// Needs a tokio runtime.
+    /// It is compiled on a thread for blocking work. Needs a tokio runtime.
     ///
     /// Cancel safe. A compilation that has started runs to its end, and its result is kept.
     ///
@@ -68,7 +76,7 @@ impl Host {
         }
         let (context, component) = (Arc::clone(&self.context), component.to_vec());
         let load = async move {
-            let loaded = load::load(&context, &component).await?;
+            let loaded = load::load(&context, digest, &component).await?;
             Ok(Strategy::new(digest, loaded))
         };
         self.cache.get_or_load(digest, load).await

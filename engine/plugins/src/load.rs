@@ -11,7 +11,7 @@ pub mod inspect;
 
 use std::sync::Arc;
 
-use hotswap_core::StrategyName;
+use hotswap_core::{Digest, StrategyName};
 use semver::Version;
 use serde_json::Value;
 use tokio::task;
@@ -22,7 +22,7 @@ use self::contract::{ContractExport, ExportedFunctions, STRATEGY};
 pub use self::error::LoadError;
 use crate::bindings::StrategyPre;
 use crate::bindings::exports::hotswap::strategy::guest::{self, Plan};
-use crate::run::{HostContext, InstanceState, Program, RunError, Stop, engine};
+use crate::run::{HostContext, InstanceState, Program, RunError, Stop};
 
 /// How a strategy describes itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,8 +46,8 @@ pub(crate) struct LoadedComponent {
     pub program: Program,
 }
 
-/// Checks and compiles a component, and asks it for its description. Compilation takes some
-/// 30 ms for a small component, on a thread for blocking work. Needs a tokio runtime.
+/// Checks and compiles a component, and asks it for its description. It is compiled on a thread for
+/// blocking work. Needs a tokio runtime.
 ///
 /// Cancel safe. A compilation that has started runs to its end, and its result is dropped.
 ///
@@ -55,11 +55,12 @@ pub(crate) struct LoadedComponent {
 /// [`LoadError`] says what is wrong and what to do about it.
 pub(crate) async fn load(
     context: &Arc<HostContext>,
+    digest: Digest,
     bytes: &[u8],
 ) -> Result<LoadedComponent, LoadError> {
     let guest = contract::check_names(&STRATEGY, &inspect::component_names(bytes)?)?;
     let wit_version = guest.version.clone();
-    let program = compile(Arc::clone(context), bytes.to_vec(), guest).await?;
+    let program = compile(Arc::clone(context), digest, bytes.to_vec(), guest).await?;
     let (descriptor, schema) = describe(&program).await?;
     Ok(LoadedComponent {
         wit_version,
@@ -71,11 +72,12 @@ pub(crate) async fn load(
 
 async fn compile(
     context: Arc<HostContext>,
+    digest: Digest,
     bytes: Vec<u8>,
     guest: ContractExport,
 ) -> Result<Program, LoadError> {
     blocking(move || {
-        let component = compile_blocking(&context, &bytes, &guest)?;
+        let component = compile_blocking(&context, digest, &bytes, &guest)?;
         Ok(Program::new(context, component))
     })
     .await
@@ -93,6 +95,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 fn compile_blocking(
     context: &HostContext,
+    digest: Digest,
     bytes: &[u8],
     guest: &ContractExport,
 ) -> Result<StrategyPre<InstanceState>, LoadError> {
@@ -103,7 +106,9 @@ fn compile_blocking(
         Err(invalid) => LoadError::NotAComponent(invalid),
         Ok(()) => LoadError::Compile(format!("{error:#}")),
     };
-    let component = engine::compile(&target.engine, bytes).map_err(compile_error)?;
+    let compiled = &context.compiled;
+    let compiled = compiled.load(digest, [&target.engine], || Ok(bytes.to_vec()));
+    let [component] = compiled.map_err(compile_error)?;
     contract::check_imported_functions(&STRATEGY, &component)?;
     let linked = target.linker.instantiate_pre(&component);
     let linked = linked.map_err(|error| LoadError::ImportTypeMismatch {

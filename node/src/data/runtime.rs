@@ -4,15 +4,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use hotswap_core::Digest;
+use hotswap_wasm::CompiledCache;
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
-    RegallocAlgorithm, WasmBacktraceDetails,
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+    WasmBacktraceDetails,
 };
 
 use super::epoch_ticker::EpochTicker;
 use super::linked_component::{ComponentLinker, LinkedComponent};
 use crate::Error;
-use crate::disk::{CompiledCache, CompiledComponent};
 use crate::load_error::LoadError;
 
 /// Instances that fit in the pool. Further instances are allocated one by one.
@@ -53,8 +53,8 @@ type ComponentEntry = Arc<tokio::sync::Mutex<Weak<LinkedComponent>>>;
 impl Runtime {
     /// Creates a runtime that keeps compiled modules in `cache_dir`.
     ///
-    /// The folder is created with access for its owner only, because its content is run as
-    /// machine code. Only one process at a time may use it.
+    /// If the folder is absent, it is created with access for its owner only, because its content
+    /// is run as machine code. Nodes and engines of one user may share it.
     ///
     /// # Errors
     /// If the WebAssembly engine does not work on this machine, or the folder cannot be
@@ -72,7 +72,7 @@ impl Runtime {
             });
         let ticker =
             EpochTicker::start([pooled.clone(), on_demand.clone()]).map_err(Error::EpochThread)?;
-        let compiled = CompiledCache::open(cache_dir, &pooled).map_err(|source| Error::Folder {
+        let compiled = CompiledCache::open(cache_dir).map_err(|source| Error::Folder {
             path: cache_dir.to_owned(),
             source,
         })?;
@@ -107,12 +107,9 @@ impl Runtime {
         }
         let runtime = self.0.clone();
         let work = tokio::task::spawn_blocking(move || {
-            let CompiledComponent { pooled, on_demand } = runtime.compiled.load(
-                digest,
-                [&runtime.pooled.engine, &runtime.on_demand.engine],
-                read,
-            )?;
-            Ok(Arc::new(LinkedComponent {
+            let engines = [&runtime.pooled.engine, &runtime.on_demand.engine];
+            let [pooled, on_demand] = runtime.compiled.load(digest, engines, || component(read))?;
+            Ok::<_, LoadError>(Arc::new(LinkedComponent {
                 pooled: runtime.pooled.link(&pooled)?,
                 on_demand: runtime.on_demand.link(&on_demand)?,
             }))
@@ -147,6 +144,20 @@ impl std::fmt::Debug for Runtime {
     }
 }
 
+/// The bytes of a component. Other kinds of artifacts are refused with words that say what they are.
+fn component(read: impl FnOnce() -> io::Result<Vec<u8>>) -> Result<Vec<u8>, LoadError> {
+    const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
+    const CORE_MODULE_HEADER: &[u8] = b"\0asm\x01\0\0\0";
+    let artifact = read().map_err(LoadError::Read)?;
+    if artifact.starts_with(CORE_MODULE_HEADER) {
+        return Err(LoadError::CoreModule);
+    }
+    if !artifact.starts_with(COMPONENT_HEADER) {
+        return Err(LoadError::NotWasm);
+    }
+    Ok(artifact)
+}
+
 /// Common to both engines, so that code compiled for one runs in the other.
 fn engine_config() -> Config {
     let mut config = Config::new();
@@ -154,12 +165,7 @@ fn engine_config() -> Config {
         .epoch_interruption(true)
         // Backtraces name functions; line numbers would need debug information.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
-    // Tests start many nodes, and mostly wait for the compiler. Such code runs slower.
-    if cfg!(debug_assertions) {
-        config
-            .cranelift_opt_level(OptLevel::None)
-            .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
-    }
+    hotswap_wasm::compile_fast_in_debug_builds(&mut config);
     config
 }
 

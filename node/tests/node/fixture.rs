@@ -19,11 +19,10 @@ pub const MODULE: &str = "hello";
 
 /// One runtime for all tests, because each pool reserves terabytes of addresses.
 pub fn runtime() -> Runtime {
-    static RUNTIME: OnceLock<(Runtime, TempDir)> = OnceLock::new();
-    let (runtime, _) = RUNTIME.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        (Runtime::new(folder.path()).unwrap(), folder)
-    });
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    // It outlives the tests: what they load need not be compiled each time.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    let runtime = RUNTIME.get_or_init(|| Runtime::new(&folder).unwrap());
     runtime.clone()
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use hotswap_runner::metric_providers::MetricProviders;
 use hotswap_runner::{BackendInUse, DiscoveryBackendsConfig, Engine, EngineConfig, Environments};
 use hotswap_store::{Blobs, Journal, Options, Sqlite};
 use hotswap_tests::{LeaselessJournal, UndecidedJournal};
+use hotswap_wasm::CompiledCache;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -340,7 +342,10 @@ impl Fixture {
 }
 
 fn default_host() -> Host {
-    Host::new(hotswap_plugins::Limits::default()).unwrap()
+    // It outlives the tests: what they load need not be compiled each time.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    let compiled = CompiledCache::open(&folder).unwrap();
+    Host::with_compiled(hotswap_plugins::Limits::default(), compiled).unwrap()
 }
 
 fn sign(subject: &str, role: Role, expires: Timestamp) -> String {

@@ -29,7 +29,6 @@ use super::state::BackendState;
 use super::tls::{Tls, TlsFiles};
 use crate::load::contract::{self, ContractExport, DISCOVERY, ExportedFunctions};
 use crate::load::{ConfigError, ConfigSchema, LoadError, blocking, check_own_version, inspect};
-use crate::run::engine;
 
 /// A loaded discovery backend. Cheap to clone.
 #[derive(Clone)]
@@ -173,7 +172,7 @@ pub(super) async fn load(
     let wit_version = export.version.clone();
     let program = {
         let (context, bytes) = (Arc::clone(context), bytes.to_vec());
-        blocking(move || compile_blocking(&context, &bytes, &export)).await?
+        blocking(move || compile_blocking(&context, digest, &bytes, &export)).await?
     };
     let described = describe(context, &program).await;
     let described = described.map_err(|error| LoadError::Describe(error.to_string()))?;
@@ -192,11 +191,14 @@ pub(super) async fn load(
 
 fn compile_blocking(
     context: &DiscoveryContext,
+    digest: Digest,
     bytes: &[u8],
     export: &ContractExport,
 ) -> Result<DiscoveryPre<BackendState>, LoadError> {
     let compile_error = |error: wasmtime::Error| LoadError::Compile(format!("{error:#}"));
-    let component = engine::compile(&context.engine, bytes).map_err(compile_error)?;
+    let compiled = &context.compiled;
+    let compiled = compiled.load(digest, [&context.engine], || Ok(bytes.to_vec()));
+    let [component] = compiled.map_err(compile_error)?;
     contract::check_imported_functions(&DISCOVERY, &component)?;
     let linked = context.linker.instantiate_pre(&component);
     let linked = linked.map_err(|error| LoadError::ImportTypeMismatch {

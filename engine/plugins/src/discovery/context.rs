@@ -1,3 +1,4 @@
+use hotswap_wasm::CompiledCache;
 use wasmtime::component::Linker;
 use wasmtime::{Engine, InstanceAllocationStrategy};
 
@@ -10,6 +11,7 @@ use crate::run::engine::config;
 /// What a host and all components that it has loaded share.
 pub(super) struct DiscoveryContext {
     pub(super) limits: BackendLimits,
+    pub(super) compiled: CompiledCache,
     pub(super) engine: Engine,
     pub(super) linker: Linker<BackendState>,
     /// Apart from the threads that serve requests.
@@ -17,7 +19,7 @@ pub(super) struct DiscoveryContext {
 }
 
 impl DiscoveryContext {
-    pub(super) fn start(limits: BackendLimits) -> wasmtime::Result<Self> {
+    pub(super) fn start(limits: BackendLimits, compiled: CompiledCache) -> wasmtime::Result<Self> {
         let mut config = config(limits.max_memory());
         // There are few instances, and they live long.
         config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
@@ -27,6 +29,7 @@ impl DiscoveryContext {
         Ok(Self {
             threads: GuestThreads::start_with_io("discovery")?,
             limits,
+            compiled,
             engine,
             linker,
         })

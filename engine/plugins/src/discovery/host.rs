@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use hotswap_core::Digest;
+use hotswap_wasm::CompiledCache;
 
 use super::component::{BackendComponent, load};
 use super::context::DiscoveryContext;
@@ -21,12 +22,21 @@ pub struct DiscoveryHost {
 }
 
 impl DiscoveryHost {
-    /// Starts a host whose instances have these limits.
+    /// Starts a host whose instances have these limits. It keeps compiled components in memory
+    /// only.
+    ///
+    /// # Errors
+    /// Those of [`Self::with_compiled`].
+    pub fn new(limits: BackendLimits) -> Result<Self, Error> {
+        Self::with_compiled(limits, CompiledCache::default())
+    }
+
+    /// Starts a host that also looks for compiled components in `compiled`, and keeps them there.
     ///
     /// # Errors
     /// [`Error`] if the machine has no room for it.
-    pub fn new(limits: BackendLimits) -> Result<Self, Error> {
-        let context = DiscoveryContext::start(limits);
+    pub fn with_compiled(limits: BackendLimits, compiled: CompiledCache) -> Result<Self, Error> {
+        let context = DiscoveryContext::start(limits, compiled);
         let context = context.map_err(|error| Error::Engine(format!("{error:#}")))?;
         Ok(Self {
             context: Arc::new(context),

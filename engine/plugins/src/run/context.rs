@@ -1,3 +1,4 @@
+use hotswap_wasm::CompiledCache;
 use tokio::sync::Semaphore;
 
 use super::engine::LinkedEngine;
@@ -7,6 +8,7 @@ use crate::limits::Limits;
 /// What a host and all strategies that it has loaded share.
 pub(crate) struct HostContext {
     pub limits: Limits,
+    pub compiled: CompiledCache,
     pub pooled: LinkedEngine,
     pub on_demand: LinkedEngine,
     /// One permit for each run that may go on at the same time.
@@ -15,13 +17,14 @@ pub(crate) struct HostContext {
 }
 
 impl HostContext {
-    pub(crate) fn start(limits: Limits) -> wasmtime::Result<Self> {
+    pub(crate) fn start(limits: Limits, compiled: CompiledCache) -> wasmtime::Result<Self> {
         let pooled = LinkedEngine::pooled(&limits)?;
         let on_demand = LinkedEngine::on_demand(&limits)?;
         Ok(Self {
             run_permits: Semaphore::new(limits.concurrent_runs.max(1) as usize),
             threads: GuestThreads::start("strategy")?,
             limits,
+            compiled,
             pooled,
             on_demand,
         })

@@ -1,8 +1,5 @@
-use wasmtime::component::{Component, HasSelf, Linker};
-use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
-    RegallocAlgorithm,
-};
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::state::InstanceState;
 use crate::bindings;
@@ -69,18 +66,6 @@ impl LinkedEngine {
     }
 }
 
-/// Compiles a component for `engine`.
-///
-/// An engine that compiles keeps the buffers of its compiler, some megabytes for each thread, as
-/// long as it lives. So another one compiles, which is dropped right after.
-pub(crate) fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
-    let mut config = engine.config().clone();
-    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
-    let code = Engine::new(&config)?.precompile_component(bytes)?;
-    // SAFETY: the line above made the code, with the same wasmtime, and nothing has modified it.
-    unsafe { Component::deserialize(engine, code) }
-}
-
 /// What all engines of this crate have in common. No instance uses more than `max_memory` bytes,
 /// in whole pages.
 pub(crate) fn config(max_memory: usize) -> Config {
@@ -104,12 +89,6 @@ pub(crate) fn config(max_memory: usize) -> Config {
         .memory_reservation(max_memory as u64)
         .memory_guard_size(WASM_PAGE as u64)
         .memory_may_move(false);
-    // Tests start many engines, and mostly wait for the compiler. Such code runs slower, but spends
-    // the same fuel, which is counted before it is optimised.
-    if cfg!(debug_assertions) {
-        config
-            .cranelift_opt_level(OptLevel::None)
-            .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
-    }
+    hotswap_wasm::compile_fast_in_debug_builds(&mut config);
     config
 }
