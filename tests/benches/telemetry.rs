@@ -3,13 +3,20 @@
 //! with one that takes everything, and with one that hangs. Processes of the real program, side by
 //! side on this machine.
 //!
-//! Two processes of one program are not equally fast, by some per cent either way: it depends on
-//! where their memory lies, for as long as they live. So their engines and nodes are killed and
-//! started again for each set, in another order each time, and there are as many sets as it takes
-//! until the means of all sets are exact. Within a set, windows of some milliseconds take turns in
-//! another order each time. Each is compared with those of the same moment without a collector, of
-//! which there are two installations: their mean is the measure, and how far they differ is what is
-//! left of chance.
+//! The goals are about what recording costs a process: requests whose trace begins in the process,
+//! which records a tenth of them, against requests whose `traceparent` says that they are not to be
+//! recorded. Both go to the same process, in turns. The same ratio of a process without a collector,
+//! which records neither, is what the header alone costs; that is divided out. What tracing costs
+//! requests that are not recorded is measured by `cargo bench -p hotswap-node --bench router`, also
+//! within one process.
+//!
+//! Processes with a collector are also compared with processes without one. Two processes of one
+//! program are not equally fast, by some per cent either way: it depends on where their memory lies,
+//! for as long as they live. So their engines and nodes are killed and started again for each set, in
+//! another order each time. Within a set, windows of some milliseconds take turns in another order
+//! each time. Each is compared with those of the same moment without a collector, of which there are
+//! two installations: their mean is the measure, and how far they differ is what is left of chance.
+//! That is too much for a goal.
 //!
 //! Metrics are sent once a minute, whatever is asked meanwhile, so a set has none of that. What one
 //! sending costs is measured beside it, of processes that do nothing else.
@@ -32,11 +39,16 @@ use tokio::time::sleep;
 
 /// Of processes that start anew: at least so many, as the first standard errors may be small by
 /// chance.
-const MIN_SETS: usize = 24;
+const MIN_SETS: usize = 12;
 /// More would take longer than what is left to be known is worth.
-const MAX_SETS: usize = 96;
+const MAX_SETS: usize = 48;
 /// The standard error at which a mean of all sets is exact enough.
 const EXACT: f64 = 0.004;
+/// Pairs of windows in each set, of requests that may be recorded and requests that may not.
+const PAIRS: usize = 6;
+/// How many times as long as others these windows are: the spans of one are then sent within it, but
+/// for its end.
+const LONGER: u32 = 4;
 /// In each set.
 const ROUNDS: usize = 10;
 /// Windows on many connections before the rounds of a set: so many requests that the first batch of
@@ -53,9 +65,11 @@ const REQUESTS_ON_EACH: u32 = 40;
 const REQUESTS_ON_ALL: u32 = CONNECTIONS as u32 * REQUESTS_ON_EACH;
 /// Of all windows of a round.
 const REQUESTS_IN_ROUND: u32 = 2 * REQUESTS + REQUESTS_ON_ALL;
-/// With those that warm up.
-const REQUESTS_IN_SET: u32 =
-    (ROUNDS as u32 + 1) * REQUESTS_IN_ROUND + (WARM_UP as u32 - 1) * REQUESTS_ON_ALL;
+/// Requests of a set that may be recorded, with those that warm up.
+const RECORDABLE_IN_SET: u32 = (ROUNDS as u32 + 1 + PAIRS as u32 * LONGER) * REQUESTS_IN_ROUND
+    + (WARM_UP as u32 - 1) * REQUESTS_ON_ALL;
+/// The context of a trace that is not recorded.
+const NOT_RECORDED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 /// Those without a collector.
 const WITHOUT: [usize; 2] = [0, 1];
 /// The setup with a collector that takes everything, and the share of requests that it gets.
@@ -63,8 +77,6 @@ const TAKES: usize = 2;
 const SHARE: f64 = 0.1;
 /// The most that it may cost.
 const GOAL: f64 = 1.03;
-/// The most CPU that it may cost. The spans are sent beside the requests, on a core that has time.
-const CPU_GOAL: f64 = 1.05;
 /// By default metrics are sent so often; here so often that it can be measured, for so long.
 const METRIC_INTERVAL: Duration = Duration::from_secs(60);
 const SHORT_METRIC_INTERVAL: Duration = Duration::from_millis(100);
@@ -103,6 +115,36 @@ struct Candidate {
 struct Requests {
     api: reqwest::RequestBuilder,
     module: reqwest::RequestBuilder,
+}
+
+impl Requests {
+    /// The same requests, of which none is recorded.
+    fn not_recorded(&self) -> Result<Self> {
+        let with_header = |request: &reqwest::RequestBuilder| {
+            let request = request.try_clone().context("a body that is a stream")?;
+            Ok::<_, anyhow::Error>(request.header("traceparent", NOT_RECORDED))
+        };
+        Ok(Self {
+            api: with_header(&self.api)?,
+            module: with_header(&self.module)?,
+        })
+    }
+
+    /// Microseconds of a request in a window that is so many times as long.
+    async fn measure(&self, window: Window, times: u32) -> Result<f64> {
+        let Self { api, module } = self;
+        match window {
+            Window::Api => micros_per_request(api, times * REQUESTS).await,
+            Window::Module => micros_per_request(module, times * REQUESTS).await,
+            Window::Router => {
+                let each = times * REQUESTS_ON_EACH;
+                let each = (0..CONNECTIONS).map(|_| micros_per_request(module, each));
+                let each = try_join_all(each).await?;
+                // They wait at the same time, so this is the inverse of the requests per second.
+                Ok(mean(&each) / CONNECTIONS as f64)
+            }
+        }
+    }
 }
 
 /// What one kind of request costs with a setup, by set.
@@ -182,19 +224,30 @@ impl Candidate {
     }
 
     async fn measure(&mut self, window: Window) -> Result<()> {
-        let Requests { api, module } = self.requests.as_ref().context("not started")?;
-        let micros = match window {
-            Window::Api => micros_per_request(api, REQUESTS).await?,
-            Window::Module => micros_per_request(module, REQUESTS).await?,
-            Window::Router => {
-                let each = (0..CONNECTIONS).map(|_| micros_per_request(module, REQUESTS_ON_EACH));
-                let each = try_join_all(each).await?;
-                // They wait at the same time, so this is the inverse of the requests per second.
-                mean(&each) / CONNECTIONS as f64
-            }
-        };
+        let requests = self.requests.as_ref().context("not started")?;
+        let micros = requests.measure(window, 1).await?;
         self.micros[window as usize].push(micros);
         Ok(())
+    }
+
+    /// How many times longer requests take that may be recorded than those that may not, for each of
+    /// [`WINDOWS`]. Not by medians: only some windows have a sending of spans.
+    async fn cost_of_recording(&self) -> Result<[f64; 3]> {
+        let recordable = self.requests.as_ref().context("not started")?;
+        let not_recorded = recordable.not_recorded()?;
+        let mut ratios = [f64::NAN; 3];
+        for (window, _) in WINDOWS {
+            let mut sums = [0.0; 2];
+            for _ in 0..PAIRS {
+                let mut order = [(0, recordable), (1, &not_recorded)];
+                fastrand::shuffle(&mut order);
+                for (index, requests) in order {
+                    sums[index] += requests.measure(window, LONGER).await?;
+                }
+            }
+            ratios[window as usize] = sums[0] / sums[1];
+        }
+        Ok(ratios)
     }
 
     /// Microseconds of CPU that engine and node have used for one request of the set.
@@ -251,14 +304,40 @@ impl Cost {
         mean(&self.logarithms()).exp()
     }
 
-    fn print(&self, what: &str, goal: f64) {
-        let measured = format!(
-            "{:.1} µs ± {:.1} %",
+    fn print(&self, what: &str) {
+        println!(
+            "{what:<32} {:>8.1} µs {:>8.1} µs {:>8.2} ± {:.1} %",
             mean(&self.micros),
+            mean(&self.micros_without),
+            self.ratio(),
             100.0 * self.error()
         );
-        let against = format!("{:.1} µs without", mean(&self.micros_without));
-        print_row(what, &measured, &against, self.ratio(), goal);
+    }
+}
+
+/// What recording costs requests of one kind, by set: how many times longer those take that may be
+/// recorded.
+#[derive(Default)]
+struct RecordingCost {
+    logarithms: Vec<f64>,
+}
+
+impl RecordingCost {
+    /// Adds a set: the ratio of one process, and those of processes without a collector.
+    fn add(&mut self, ratio: f64, without: [f64; 2]) {
+        let without = without.map(f64::ln);
+        self.logarithms.push(ratio.ln() - mean(&without));
+    }
+
+    /// Of the ratio, relative to it.
+    fn error(&self) -> f64 {
+        standard_error(&self.logarithms)
+    }
+
+    fn print(&self, what: &str) {
+        let ratio = mean(&self.logarithms).exp();
+        let measured = format!("{ratio:.3} ± {:.1} %", 100.0 * self.error());
+        print_row(what, &measured, "requests not recorded", ratio, GOAL);
     }
 }
 
@@ -281,8 +360,17 @@ fn means(one: &[f64], other: &[f64]) -> Vec<f64> {
         .collect()
 }
 
+/// All that is measured of an installation.
+#[derive(Default)]
+struct Costs {
+    /// For each of [`WINDOWS`].
+    of_recording: [RecordingCost; 3],
+    /// For each of [`WINDOWS`], and of the CPU. Against installations without a collector.
+    of_processes: [Cost; 4],
+}
+
 /// Starts all processes anew, measures them in turns, and adds what came out.
-async fn run_set(candidates: &mut [Candidate], costs: &mut [[Cost; 4]]) -> Result<()> {
+async fn run_set(candidates: &mut [Candidate], costs: &mut [Costs]) -> Result<()> {
     // Those that start first may be faster than others for as long as they live.
     fastrand::shuffle(candidates);
     try_join_all(candidates.iter_mut().map(Candidate::restart)).await?;
@@ -298,10 +386,18 @@ async fn run_set(candidates: &mut [Candidate], costs: &mut [[Cost; 4]]) -> Resul
     }
     let cpu = candidates.iter().map(Candidate::cpu_micros);
     let cpu: Vec<f64> = cpu.collect::<Result<_>>()?;
+    let mut ratios = Vec::new();
+    for candidate in candidates.iter() {
+        ratios.push(candidate.cost_of_recording().await?);
+    }
     candidates[TAKES].count_exported().await?;
     let [one, other] = WITHOUT;
     for (index, candidate) in candidates.iter().enumerate() {
-        let [of_windows @ .., of_cpu] = &mut costs[index];
+        for (window, cost) in costs[index].of_recording.iter_mut().enumerate() {
+            let without = [ratios[one][window], ratios[other][window]];
+            cost.add(ratios[index][window], without);
+        }
+        let [of_windows @ .., of_cpu] = &mut costs[index].of_processes;
         for (cost, (window, _)) in of_windows.iter_mut().zip(WINDOWS) {
             let of = |index: usize| &candidates[index].micros[window as usize];
             // The second one is compared with the first, of which it is no part.
@@ -355,11 +451,14 @@ async fn main() -> Result<()> {
     for (index, (_, collector)) in setups.into_iter().enumerate() {
         candidates.push(Candidate::start(index, collector, METRIC_INTERVAL).await?);
     }
-    let mut costs: [[Cost; 4]; 4] = Default::default();
+    let mut costs: [Costs; 4] = Default::default();
     let mut sets = 0;
-    let is_exact = |costs: &[[Cost; 4]]| {
-        let costs = costs.iter().skip(1).flatten();
-        costs.map(Cost::error).all(|error| error <= EXACT)
+    let is_exact = |costs: &[Costs]| {
+        let costs = costs
+            .iter()
+            .skip(TAKES)
+            .flat_map(|costs| &costs.of_recording);
+        costs.map(RecordingCost::error).all(|error| error <= EXACT)
     };
     while sets < MIN_SETS || sets < MAX_SETS && !is_exact(&costs) {
         run_set(&mut candidates, &mut costs).await?;
@@ -368,18 +467,29 @@ async fn main() -> Result<()> {
     // What is measured includes a span of the tenth of all requests, those left out that wait for the
     // collector when a set ends.
     let exported = candidates[TAKES].exported;
-    let requests = sets as f64 * f64::from(REQUESTS_IN_SET);
+    let requests = sets as f64 * f64::from(RECORDABLE_IN_SET);
     ensure!(
         (0.6 * SHARE..1.3 * SHARE).contains(&(exported / requests)),
         "{exported} spans of {requests} requests were exported"
     );
     println!("{sets} sets; after ± stands the standard error of the mean of their ratios\n");
-    print_header();
-    for ((setup, _), [windows @ .., cpu]) in setups.iter().zip(&costs).skip(1) {
+    println!(
+        "{:<32} {:>11} {:>11} {:>8}",
+        "processes", "measured", "without", "ratio"
+    );
+    for ((setup, _), costs) in setups.iter().zip(&costs).skip(1) {
+        let [windows @ .., cpu] = &costs.of_processes;
         for (cost, (_, window)) in windows.iter().zip(WINDOWS) {
-            cost.print(&format!("{window}, {setup}"), GOAL);
+            cost.print(&format!("{window}, {setup}"));
         }
-        cpu.print(&format!("CPU, {setup}"), CPU_GOAL);
+        cpu.print(&format!("CPU, {setup}"));
+    }
+    println!();
+    print_header();
+    for ((setup, _), costs) in setups.iter().zip(&costs).skip(TAKES) {
+        for (cost, (_, window)) in costs.of_recording.iter().zip(WINDOWS) {
+            cost.print(&format!("{window}, {setup}"));
+        }
     }
     drop(candidates);
     let cpu = cpu_of_metrics(&receives).await?;

@@ -13,7 +13,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 const PARTS: [(&str, &[&str]); 3] = [
     ("The engine", &["engine"]),
     ("A node", &["node"]),
-    ("Both", &["common", "cli"]),
+    ("Both", &["common", "wasm", "cli"]),
 ];
 
 const LEVELS: [&str; 3] = ["error", "warn", "info"];
