@@ -101,7 +101,6 @@ impl Session {
     /// Notes that all past events have been read.
     pub(super) fn set_live(&mut self) {
         self.set_connected();
-        tracing::debug!("all past events are read");
         self.live = true;
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::Value;
@@ -212,7 +212,7 @@ fn interrupt_first_post(engine: &str, interrupt: impl FnOnce() + Send + 'static)
     let url = format!("http://{}", listener.local_addr().unwrap());
     let engine = engine.trim_start_matches("http://").to_owned();
     let interrupt = Mutex::new(Some(interrupt));
-    let pass_on = move |mut client: TcpStream| {
+    let pass_on = Arc::new(move |mut client: TcpStream| {
         let mut engine = TcpStream::connect(&engine).unwrap();
         let mut answers = engine.try_clone().unwrap();
         let mut to_client = client.try_clone().unwrap();
@@ -230,9 +230,15 @@ fn interrupt_first_post(engine: &str, interrupt: impl FnOnce() + Send + 'static)
             engine.write_all(&request[..length]).unwrap();
         }
         let _ = engine.shutdown(Shutdown::Write);
-    };
-    // Ends with the process of the tests.
-    thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(pass_on));
+    });
+    // All end with the process of the tests. A client may open a second connection while it keeps the
+    // first.
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let pass_on = Arc::clone(&pass_on);
+            thread::spawn(move || pass_on(client));
+        }
+    });
     url
 }
 

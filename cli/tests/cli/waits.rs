@@ -1,58 +1,72 @@
 //! Waits of non-interactive commands.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead as _, BufReader, Lines};
+use std::process::{Child, ChildStderr, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::server::Fleet;
-use crate::support::Outcome;
+use serde_json::Value;
 
-/// A client command that runs, and its standard error.
-struct Waiting {
+use crate::server::Fleet;
+
+/// `hotswap events --follow --json` that runs, and its output.
+struct Following {
     child: Child,
-    errors: BufReader<std::process::ChildStderr>,
+    out: Lines<BufReader<ChildStdout>>,
+    errors: Lines<BufReader<ChildStderr>>,
 }
 
-impl Waiting {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let errors = BufReader::new(child.stderr.take().unwrap());
-        Self { child, errors }
-    }
+/// How it has ended. The output is what was not read before.
+#[derive(Debug)]
+struct Ended {
+    code: Option<i32>,
+    last_line: Value,
+    errors: String,
+}
 
-    /// Starts `hotswap watch` with a token that expires soon in `file`. Returns once it has read
-    /// the past events. Where the token has expired before, it tries one that lives twice as long:
-    /// a busy machine may take seconds to start a program.
-    fn watch_with_short_token(fleet: &Fleet, id: &str, file: &str) -> Self {
-        let watch = ["watch", id, "--json", "--timeout", "1h"];
+impl Following {
+    /// Starts it with a token that expires soon, in `file`. Returns once it has read an event. Where
+    /// the token has expired before, it tries one that lives twice as long: a busy machine may take
+    /// seconds to start a program.
+    fn start_with_short_token(fleet: &Fleet, id: &str, file: &str) -> Self {
+        let follow = ["events", id, "--follow", "--json", "--timeout", "1h"];
         for lifetime in ["4s", "8s", "16s", "32s", "64s"] {
             fleet.write_token(file, lifetime);
-            let mut command = fleet.command_with_token(file, &watch);
-            let mut waiting = Self::start(command.env("RUST_LOG", "hotswap=debug"));
-            if waiting.reads("all past events are read") {
-                return waiting;
+            let mut child = fleet
+                .command_with_token(file, &follow)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut following = Self {
+                out: BufReader::new(child.stdout.take().unwrap()).lines(),
+                errors: BufReader::new(child.stderr.take().unwrap()).lines(),
+                child,
+            };
+            let first = following.out.next().expect("an event or a report").unwrap();
+            let first: Value = serde_json::from_str(&first).unwrap();
+            if first["seq"].is_u64() {
+                return following;
             }
-            assert_eq!(waiting.wait().code, Some(7), "the token has expired");
+            let ended = following.wait();
+            assert_eq!(ended.code, Some(7), "{first}: {ended:?}");
         }
-        panic!("the client does not read the events within a minute");
+        panic!("the client does not read an event within a minute");
     }
 
-    /// Reads standard error up to a line with these words. Returns false if there is none.
-    fn reads(&mut self, words: &str) -> bool {
-        let mut lines = self.errors.by_ref().lines().map_while(Result::ok);
-        lines.any(|line| line.contains(words))
+    /// Waits until it has lost the connection. The engine closes that when the token expires.
+    fn wait_until_disconnected(&mut self) {
+        let mut errors = self.errors.by_ref().map_while(Result::ok);
+        assert!(errors.any(|line| line.contains("reconnecting: ")));
     }
 
-    /// The outcome. Standard error is what was not read before.
-    fn wait(self) -> Outcome {
-        let mut outcome: Outcome = self.child.wait_with_output().unwrap().into();
-        let lines = self.errors.lines().map_while(Result::ok);
-        outcome.err = lines.collect::<Vec<_>>().join("\n");
-        outcome
+    fn wait(mut self) -> Ended {
+        let last_line = self.out.map_while(Result::ok).last();
+        let errors: Vec<_> = self.errors.map_while(Result::ok).collect();
+        Ended {
+            code: self.child.wait().unwrap().code(),
+            last_line: last_line.map_or(Value::Null, |line| serde_json::from_str(&line).unwrap()),
+            errors: errors.join("\n"),
+        }
     }
 }
 
@@ -78,12 +92,11 @@ fn a_wait_returns_by_itself_while_the_deployment_stays_paused() {
 fn a_token_that_expires_during_a_wait_is_read_again() {
     let fleet = Fleet::start();
     let id = fleet.start_slow("slow");
-    let mut expired = Waiting::watch_with_short_token(&fleet, &id, "expired");
-    // The engine closes the stream when the token expires.
-    assert!(expired.reads("reconnecting: "));
+    let mut expired = Following::start_with_short_token(&fleet, &id, "expired");
+    expired.wait_until_disconnected();
     let expired = expired.wait();
     assert_eq!(expired.code, Some(7), "{expired:?}");
-    let report = expired.report();
+    let report = &expired.last_line;
     assert_eq!(report["exitReason"], "notAuthorized");
     assert_eq!(report["state"], "running");
     assert_eq!(report["id"], id.as_str());
@@ -91,16 +104,19 @@ fn a_token_that_expires_during_a_wait_is_read_again() {
     let next = format!("renew the token in expired, then hotswap watch {id}");
     assert_eq!(report["next"], next);
     assert!(
-        expired.err.contains("the deployment continues") && expired.err.contains(&next),
+        expired.errors.contains("the deployment continues") && expired.errors.contains(&next),
         "{expired:?}"
     );
 
-    let mut renewed = Waiting::watch_with_short_token(&fleet, &id, "renewed");
-    fleet.write_token("renewed", "1h");
-    assert!(renewed.reads("reconnecting: "));
-    assert!(renewed.reads("all past events are read"));
+    // Ready before: the first token may expire soon.
+    fleet.write_token("next", "1h");
+    let mut renewed = Following::start_with_short_token(&fleet, &id, "renewed");
+    let folder = fleet.folder.path();
+    std::fs::rename(folder.join("next"), folder.join("renewed")).unwrap();
+    renewed.wait_until_disconnected();
     fleet.json(&["abort", &id]);
     let renewed = renewed.wait();
     assert_eq!(renewed.code, Some(3), "{renewed:?}");
-    assert_eq!(renewed.report()["state"], "rolledBack");
+    let last = renewed.last_line.to_string();
+    assert!(last.contains("rolledBack"), "{last}");
 }
