@@ -395,22 +395,26 @@ async fn the_last_pod_that_stops_is_gone_at_once() -> Result<()> {
 #[tokio::test]
 async fn a_node_is_critical_in_consul_until_an_engine_has_told_it_what_to_run() -> Result<()> {
     let mut found = Found::start(FoundIn::Consul, 1).await?;
-    found.installation.terminate_engine().await?;
-    found.start_node("new-1").await?;
     let deadline = Instant::now() + TIMEOUT;
-    let find = async |query: &str| {
+    let find = async |found: &Found, query: &str| {
         let path = format!("/v1/health/service/hotswap-node{query}");
         found.server.request("GET", &path, "").await
     };
-    while !find("").await?.contains("new-1") {
+    while !find(&found, "?passing").await?.contains("production-1") {
+        ensure!(Instant::now() < deadline, "the first node is not ready");
+        sleep(Duration::from_millis(50)).await;
+    }
+    found.installation.terminate_engine().await?;
+    found.start_node("new-1").await?;
+    while !find(&found, "").await?.contains("new-1") {
         ensure!(Instant::now() < deadline, "it does not register");
         sleep(Duration::from_millis(50)).await;
     }
-    let ready = find("?passing").await?;
+    let ready = find(&found, "?passing").await?;
     ensure!(!ready.contains("new-1"), "{ready}");
     ensure!(ready.contains("production-1"), "{ready}");
     found.installation.restart_engine().await?;
-    while !find("?passing").await?.contains("new-1") {
+    while !find(&found, "?passing").await?.contains("new-1") {
         ensure!(Instant::now() < deadline, "it does not become ready");
         sleep(Duration::from_millis(50)).await;
     }
