@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::server::Fleet;
 
-/// `hotswap events --follow --json` that runs, and its output.
+/// `hotswap deployment events --follow --json` that runs, and its output.
 struct Following {
     child: Child,
     out: Lines<BufReader<ChildStdout>>,
@@ -28,7 +28,15 @@ impl Following {
     /// the token has expired before, it tries one that lives twice as long: a busy machine may take
     /// seconds to start a program.
     fn start_with_short_token(fleet: &Fleet, id: &str, file: &str) -> Self {
-        let follow = ["events", id, "--follow", "--json", "--timeout", "1h"];
+        let follow = [
+            "deployment",
+            "events",
+            id,
+            "--follow",
+            "--json",
+            "--timeout",
+            "1h",
+        ];
         for lifetime in ["4s", "8s", "16s", "32s", "64s"] {
             fleet.write_token(file, lifetime);
             let mut child = fleet

@@ -146,9 +146,11 @@ impl FakeFleet {
         self.changing.insert(id.clone());
     }
 
-    /// Whether the strategy gives an order, and not the engine that brings a node back.
+    /// Whether the strategy gives an order, and not the engine that brings a node back: in the open
+    /// deployment, or right after its end, which the test may notice later.
     fn is_of_strategy(&self, order: &Order) -> bool {
-        self.deployment == Some(order.deployment) && !brings_back(order)
+        let is_repair = brings_back(order) || order.operation.starts_with("repair-");
+        self.deployment == Some(order.deployment) && !is_repair
     }
 
     fn end(&mut self, id: &NodeId, order: &Order, result: &Result<(), NodeError>) {

@@ -22,7 +22,7 @@ use proptest::strategy::{Strategy as _, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
 use tokio::sync::RwLock;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::case::{Case, any_case};
 use crate::fake_fleet::{FakeFleet, FakeFleets, MODULE, version};
@@ -185,10 +185,12 @@ impl Trial {
         loop {
             sleep(TENURE).await;
             let mut engine = self.engine.write().await;
-            engine.shutdown().await;
+            let stopped = timeout(PATIENCE, engine.shutdown()).await;
+            stopped.context("an engine does not stop")?;
             self.fleets.forget_last_answers();
             let store = Arc::new(self.resources.store.clone());
-            *engine = self.resources.start_engine(store).await?;
+            let started = timeout(PATIENCE, self.resources.start_engine(store)).await;
+            *engine = started.context("an engine does not start")??;
         }
     }
 
