@@ -39,18 +39,18 @@ use tokio::time::sleep;
 
 /// Of processes that start anew: at least so many, as the first standard errors may be small by
 /// chance.
-const MIN_SETS: usize = 12;
+const MIN_SETS: usize = 10;
 /// More would take longer than what is left to be known is worth.
-const MAX_SETS: usize = 48;
+const MAX_SETS: usize = 60;
 /// The standard error at which a mean of all sets is exact enough.
 const EXACT: f64 = 0.004;
 /// Pairs of windows in each set, of requests that may be recorded and requests that may not.
-const PAIRS: usize = 6;
+const PAIRS: usize = 3;
 /// How many times as long as others these windows are: the spans of one are then sent within it, but
 /// for its end.
 const LONGER: u32 = 4;
 /// In each set.
-const ROUNDS: usize = 10;
+const ROUNDS: usize = 5;
 /// Windows on many connections before the rounds of a set: so many requests that the first batch of
 /// spans is sent. A process that has just started connects to its collector with it, and loads the
 /// code for that.
