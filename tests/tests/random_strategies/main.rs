@@ -32,6 +32,9 @@ const CASES: usize = 96;
 /// How long a wait may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long all cases together may take on a busy machine.
+const LIMIT: Duration = Duration::from_secs(600);
+
 /// How long an engine runs before another one takes over.
 const TENURE: Duration = Duration::from_millis(400);
 
@@ -362,6 +365,7 @@ async fn random_strategies_do_no_harm_to_random_fleets() -> Result<()> {
     let ends: Vec<Result<&str>> = tokio::select! {
         ends = ends => ends,
         failed = trial.replace_engines() => match failed? {},
+        () = sleep(LIMIT) => bail!("the cases do not end within {LIMIT:?}: something waits for ever"),
     };
     let mut counts = BTreeMap::new();
     for end in ends {
