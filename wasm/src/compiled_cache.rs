@@ -17,8 +17,9 @@ const MAX_FILES: usize = 256;
 /// Compiled components on disk: one file for each component, settings of the compiler, version of
 /// wasmtime and type of CPU. It holds the SHA-256 of the machine code, then the machine code.
 ///
-/// Several processes of one user may use a folder at the same time, whatever they compile. Its
-/// files are run as machine code: whoever can write to it can do what these processes can.
+/// Several processes of one user may use a folder at the same time, whatever they compile. No other
+/// user may be able to write to it: its files are run as machine code, and the checksum finds damage,
+/// not forgery.
 ///
 /// Without a folder, it keeps nothing, and each component is compiled.
 #[derive(Debug, Clone, Default)]
@@ -27,7 +28,8 @@ pub struct CompiledCache {
 }
 
 impl CompiledCache {
-    /// Opens the cache in `folder`. If that is absent, it is created, for its owner only.
+    /// Opens the cache in `folder`. If that is absent, it is created, for its owner only. The
+    /// permissions of an existing folder are not checked.
     ///
     /// # Errors
     /// If the folder cannot be created.
@@ -126,8 +128,8 @@ fn load_into<const N: usize>(
 ) -> wasmtime::Result<[Component; N]> {
     let components = engines.iter().map(|engine| {
         // SAFETY: `precompile_component` made the code, either just now or in an earlier process
-        // that stored it with its checksum in a folder that only this user can write to. Wasmtime
-        // refuses code of another version or for another CPU.
+        // that stored it with its checksum in a folder to which, as `CompiledCache` demands, only
+        // this user can write. Wasmtime refuses code of another version or for another CPU.
         unsafe { Component::deserialize(engine, code) }
     });
     let components = components.collect::<wasmtime::Result<Vec<_>>>()?;
