@@ -220,8 +220,12 @@ impl RunningEngine {
         jwt: Option<hotswap_api::JwtVerifier>,
     ) -> Result<Self> {
         let compiled_dir = config.compiled_dir();
-        let compiled = CompiledCache::open(&compiled_dir)
-            .with_context(|| format!("cannot create {}", compiled_dir.display()))?;
+        let compiled = CompiledCache::open(&compiled_dir).with_context(|| {
+            let dir = compiled_dir.display();
+            format!(
+                "cannot keep compiled components in {dir}: name another folder with --compiled-dir"
+            )
+        })?;
         let host = Host::with_compiled(hotswap_plugins::Limits::default(), compiled.clone())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let components = Components::with_compiled(compiled)
