@@ -1,7 +1,6 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -192,7 +191,7 @@ impl Server {
         let endpoint = Arc::new(endpoint(context, hubs.clone(), origins));
         let slots = Arc::new(Semaphore::new(limits.connections));
         let mut connections = JoinSet::new();
-        let mut following = pin!(async {
+        let mut following = Box::pin(async {
             tokio::join!(
                 metrics.follow(&engine),
                 metrics.follow_disk(&engine),
@@ -217,6 +216,8 @@ impl Server {
             }
         }
         drop(listener);
+        // What is not polled any more must not wait in queues in which requests wait, too.
+        drop(following);
         stopping.lame_duck.cancel();
         stopping.graceful.cancel();
         tracing::info!(connections = connections.len(), "api shutting down");

@@ -12,16 +12,21 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
-use hotswap_core::{Deployment, DeploymentId, Environment, ModuleVersion, NodeId, Status};
+use hotswap_core::{Deployment, DeploymentId, Environment, Event, ModuleVersion, NodeId, Status};
 use hotswap_fleet::Fleet;
 use hotswap_protocol::{Heartbeat, NodeHealth};
 use hotswap_runner::{Engine, NewDeployment};
-use hotswap_tests::{EMAIL, EngineResources, new_deployment, unreachable_registration};
+use hotswap_store::{Journal, ReadError};
+use hotswap_tests::{
+    EMAIL, EngineResources, InterceptedJournal, Interceptor, new_deployment,
+    unreachable_registration,
+};
 use proptest::strategy::{Strategy as _, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::case::{Case, any_case};
@@ -38,9 +43,28 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// How long an engine runs before another one takes over.
 const TENURE: Duration = Duration::from_millis(400);
 
+/// Reads the events of one deployment at a time, in the order of the requests: whoever asks and then
+/// does not take its turn holds up all others.
+struct InTurn(Semaphore);
+
+#[async_trait]
+impl Interceptor for InTurn {
+    async fn events(
+        &self,
+        journal: &dyn Journal,
+        deployment: DeploymentId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Event>, ReadError> {
+        let _turn = self.0.acquire().await;
+        journal.events(deployment, from, limit).await
+    }
+}
+
 /// What all cases share.
 struct Trial {
     resources: EngineResources,
+    journal: Arc<InterceptedJournal<InTurn>>,
     /// Replaced from time to time.
     engine: RwLock<Engine>,
     fleets: Arc<FakeFleets>,
@@ -191,8 +215,8 @@ impl Trial {
             let stopped = timeout(PATIENCE, engine.shutdown()).await;
             stopped.context("an engine does not stop")?;
             self.fleets.forget_last_answers();
-            let store = Arc::new(self.resources.store.clone());
-            let started = timeout(PATIENCE, self.resources.start_engine(store)).await;
+            let journal = Arc::clone(&self.journal);
+            let started = timeout(PATIENCE, self.resources.start_engine(journal)).await;
             *engine = started.context("an engine does not start")??;
         }
     }
@@ -331,9 +355,9 @@ async fn random_strategies_do_no_harm_to_random_fleets() -> Result<()> {
     let mut resources = EngineResources::new(folder.path(), policies).await?;
     let fleets = Arc::new(fleets);
     resources.fleet = Arc::clone(&fleets) as Arc<dyn Fleet>;
-    let engine = resources
-        .start_engine(Arc::new(resources.store.clone()))
-        .await?;
+    let journal = Arc::new(resources.store.clone());
+    let journal = InterceptedJournal::new(journal, InTurn(Semaphore::new(1)));
+    let engine = resources.start_engine(journal.clone()).await?;
     let scripted = hotswap_guests::SCRIPTED.to_vec();
     engine.strategies.upload(scripted, EMAIL).await?;
     for (version, artifact) in [
@@ -349,6 +373,7 @@ async fn random_strategies_do_no_harm_to_random_fleets() -> Result<()> {
     }
     let trial = Trial {
         resources,
+        journal,
         engine: RwLock::new(engine),
         fleets,
         new: version("2.0.0", hotswap_guests::HELLO_V2)?,

@@ -1,6 +1,10 @@
 //! Brings nodes of the plan back while the deployment waits.
 
-use futures_util::future::BoxFuture;
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::Pin;
+
+use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use futures_util::{StreamExt, stream};
 use hotswap_core::{EventBody, Fence, NodeError, Repair};
 
@@ -21,7 +25,7 @@ pub(super) struct PlanRepairs<'a> {
     /// `None` where no node is to be repaired.
     context: Option<&'a DriverContext>,
     /// What is under way. Boxed: thousands of deployments wait, and few of them repair.
-    under_way: Option<BoxFuture<'a, Result<Progress, Error>>>,
+    under_way: Option<MaybeDone<BoxFuture<'a, Result<Progress, Error>>>>,
 }
 
 /// What has become of what was under way.
@@ -59,11 +63,13 @@ impl<'a> PlanRepairs<'a> {
         {
             // Boxed, so that what waits does not keep the memory of an append.
             Box::pin(writer.flush()).await?;
-            self.under_way = Some(Box::pin(async move {
-                find(context, deployment).await.map(Progress::Found)
-            }));
+            self.begin(async move { find(context, deployment).await.map(Progress::Found) });
         }
         Ok(())
+    }
+
+    fn begin(&mut self, work: impl Future<Output = Result<Progress, Error>> + Send + 'a) {
+        self.under_way = Some(maybe_done(Box::pin(work)));
     }
 
     /// Goes on with what is under way, and never returns where nothing is. Cancel safe.
@@ -71,14 +77,24 @@ impl<'a> PlanRepairs<'a> {
     /// # Errors
     /// As [`find`], and [`Error::StaleFence`].
     pub(super) async fn progress(&mut self) -> Result<Progress, Error> {
-        match &mut self.under_way {
-            Some(under_way) => {
-                let progress = under_way.await;
-                self.under_way = None;
-                progress
+        if let Some(under_way) = &mut self.under_way {
+            (&mut *under_way).await;
+            let progress = Pin::new(under_way).take_output();
+            self.under_way = None;
+            if let Some(progress) = progress {
+                return progress;
             }
-            None => std::future::pending().await,
         }
+        pending().await
+    }
+
+    /// Goes on with what is under way, and keeps what has become of it for [`Self::progress`]. Never
+    /// returns. Cancel safe.
+    pub(super) async fn go_on(&mut self) -> Infallible {
+        if let Some(under_way) = &mut self.under_way {
+            under_way.await;
+        }
+        pending().await
     }
 
     /// Journals the intents of what was found, and begins to carry them out; or journals what came
@@ -106,7 +122,7 @@ impl<'a> PlanRepairs<'a> {
                 let count = lost.nodes().len() as u64;
                 let first = writer.tail().next_seq.saturating_sub(count);
                 let fence = writer.fence();
-                self.under_way = Some(Box::pin(attempt(context, lost, fence, first)));
+                self.begin(attempt(context, lost, fence, first));
             }
             Progress::Attempted { lost, attempted } => {
                 for (repair, result) in attempted {

@@ -1,6 +1,8 @@
 //! Waiting within the bounds of a deployment: an abort and the deadline interrupt every wait.
 
 use std::convert::Infallible;
+use std::future::pending;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,7 +93,7 @@ impl WaitScope {
     ) -> Result<Either<T, U>, Interrupt> {
         let mut repairs = PlanRepairs::of(repairing);
         let mut result = None;
-        let mut work = std::pin::pin!(work);
+        let mut work = pin!(work);
         loop {
             // Finished work counts, even if the deadline passes at the same moment.
             if !repairs.is_under_way()
@@ -101,7 +103,8 @@ impl WaitScope {
             }
             let deadline = self.check(writer.tail(), activity)?;
             if result.is_none() {
-                repairs.begin_if_due(writer).await?;
+                let begun = pin!(repairs.begin_if_due(writer));
+                beside(go_on(work.as_mut(), &mut result), begun).await?;
             }
             if !repairs.is_under_way()
                 && let Some(value) = condition(writer)
@@ -111,8 +114,15 @@ impl WaitScope {
             tokio::select! {
                 biased;
                 done = &mut work, if result.is_none() => result = Some(done),
-                progress = repairs.progress() => Box::pin(repairs.take(progress?, writer)).await?,
-                () = self.wake.notified() => writer.catch_up().await?,
+                progress = repairs.progress() => {
+                    let mut taken = Box::pin(repairs.take(progress?, writer));
+                    beside(go_on(work.as_mut(), &mut result), taken.as_mut()).await?;
+                }
+                () = self.wake.notified() => {
+                    let caught_up = pin!(writer.catch_up());
+                    let caught_up = pin!(beside(repairs.go_on(), caught_up));
+                    beside(go_on(work.as_mut(), &mut result), caught_up).await?;
+                }
                 () = self.timers.sleep_until(deadline) => {}
             }
         }
@@ -149,7 +159,10 @@ impl WaitScope {
             }
             tokio::select! {
                 progress = repairs.progress() => Box::pin(repairs.take(progress?, writer)).await?,
-                () = self.wake.notified() => writer.catch_up().await?,
+                () = self.wake.notified() => {
+                    let caught_up = pin!(writer.catch_up());
+                    beside(repairs.go_on(), caught_up).await?;
+                }
                 () = self.timers.sleep_until(next) => {}
             }
         }
@@ -186,6 +199,28 @@ impl WaitScope {
         let waited = self.wait_for(waiter, &activity::RESUME, due, resumed);
         Ok(waited.await?.is_some())
     }
+}
+
+/// Waits for `done`, and lets `others` go on meanwhile. A future that nobody polls keeps its place
+/// in every queue in which it waits, and what it was given there: a connection to the store, for
+/// example. If `done` waits for the same thing, neither would ever end.
+async fn beside<T>(
+    others: impl Future<Output = Infallible>,
+    done: Pin<&mut impl Future<Output = T>>,
+) -> T {
+    tokio::select! {
+        biased;
+        done = done => done,
+        never = others => match never {},
+    }
+}
+
+/// Runs `work` to its end, unless it has ended, and keeps its result. Never returns. Cancel safe.
+async fn go_on<T>(work: Pin<&mut impl Future<Output = T>>, result: &mut Option<T>) -> Infallible {
+    if result.is_none() {
+        *result = Some(work.await);
+    }
+    pending().await
 }
 
 fn deadline_exceeded(allowed: Duration, activity: &Activity<'_>) -> Cause {

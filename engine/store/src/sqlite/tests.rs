@@ -138,9 +138,10 @@ async fn wait_until_free(store: &Sqlite) {
 async fn an_append_that_meets_nobody_is_executed_by_its_task() {
     let (_folder, store) = store().await;
     let id = create(&store, "alone").await;
+    // Who appends has its reply before subscribers are told.
+    wait_until_free(&store).await;
     let mut notifications = store.subscribe();
     let (command, mut replied) = append_command(append(id, 2, None, log(5)));
-    wait_until_free(&store).await;
     assert!(store.inner.writer.try_execute(command).is_none());
     assert_eq!(replied.try_recv().unwrap().unwrap().next_seq, 3);
     assert_eq!(notifications.try_recv().unwrap().head.next_seq, 3);
@@ -194,12 +195,13 @@ async fn tasks_and_the_thread_take_turns() {
         let events = store.events(id, 0, usize::MAX).await.unwrap();
         assert_eq!(events.len() as u64, 2 + APPENDS);
     }
-    let mut last = 0;
-    while let Ok(appended) = notifications.try_recv() {
+    let (mut last, end) = (0, store.last_position().await.unwrap());
+    while last < end {
+        let appended = notifications.recv().await.unwrap();
         assert!(appended.position > last);
         last = appended.position;
     }
-    assert_eq!(last, store.last_position().await.unwrap());
+    assert_eq!(last, end);
     store.close().await;
 }
 
