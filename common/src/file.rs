@@ -86,16 +86,20 @@ pub fn create_private_folder(path: &Path) -> io::Result<()> {
 /// If the folder cannot be read, or a file cannot be removed.
 pub fn remove_temporary_files(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name
-            .as_encoded_bytes()
-            .starts_with(TEMPORARY_PREFIX.as_bytes())
-        {
-            fs::remove_file(entry.path())?;
+        let path = entry?.path();
+        if is_temporary(&path) {
+            fs::remove_file(path)?;
         }
     }
     Ok(())
+}
+
+/// Whether a file is one of [`temporary`], by its name.
+pub fn is_temporary(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| {
+        name.as_encoded_bytes()
+            .starts_with(TEMPORARY_PREFIX.as_bytes())
+    })
 }
 
 /// The folder that holds `path`. A bare file name is in the current folder.

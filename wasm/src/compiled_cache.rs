@@ -1,6 +1,7 @@
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use hotswap_common::file;
@@ -14,12 +15,19 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy};
 /// components are compiled again when needed.
 const MAX_FILES: usize = 256;
 
+/// The extension of the files in a cache.
+const EXTENSION: &str = "compiled";
+
+/// The permission of users who neither own a folder nor are in its group.
+const WRITABLE_BY_ALL: u32 = 0o002;
+
 /// Compiled components on disk: one file for each component, settings of the compiler, version of
 /// wasmtime and type of CPU. It holds the SHA-256 of the machine code, then the machine code.
 ///
 /// Several processes of one user may use a folder at the same time, whatever they compile. No other
 /// user may be able to write to it: its files are run as machine code, and the checksum finds damage,
-/// not forgery.
+/// not forgery. A folder to which all users can write is refused; who else is in the folder's group,
+/// or owns it, is not looked at. Files with other names are left alone.
 ///
 /// Without a folder, it keeps nothing, and each component is compiled.
 #[derive(Debug, Clone, Default)]
@@ -28,13 +36,17 @@ pub struct CompiledCache {
 }
 
 impl CompiledCache {
-    /// Opens the cache in `folder`. If that is absent, it is created, for its owner only. The
-    /// permissions of an existing folder are not checked.
+    /// Opens the cache in `folder`. If that is absent, it is created, for its owner only.
     ///
     /// # Errors
-    /// If the folder cannot be created.
+    /// If the folder cannot be created or looked at, or if all users can write to it.
     pub fn open(folder: &Path) -> io::Result<Self> {
         file::create_private_folder(folder)?;
+        if fs::metadata(folder)?.permissions().mode() & WRITABLE_BY_ALL != 0 {
+            let reason = "all users can write to it, and its files are run as machine code: name a \
+                          folder within it, which is then created for its owner only";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+        }
         Ok(Self {
             folder: Some(folder.to_owned()),
         })
@@ -74,7 +86,7 @@ impl CompiledCache {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let compatibility = hasher.finish();
-        let name = format!("{}-{compatibility:016x}.compiled", digest.hex());
+        let name = format!("{}-{compatibility:016x}.{EXTENSION}", digest.hex());
         Some(self.folder.as_ref()?.join(name))
     }
 
@@ -87,14 +99,20 @@ impl CompiledCache {
         self.remove_unused_files();
     }
 
-    /// Removes files above [`MAX_FILES`]. What is loaded does not need its file any more.
+    /// Removes files above [`MAX_FILES`], temporary ones of processes that were killed among them.
+    /// What is loaded does not need its file any more.
     fn remove_unused_files(&self) {
         let entries = self.folder.as_ref().map(fs::read_dir);
         let Some(Ok(entries)) = entries else {
             return;
         };
+        let is_own = |entry: &fs::DirEntry| {
+            let path = entry.path();
+            path.extension() == Some(EXTENSION.as_ref()) || file::is_temporary(&path)
+        };
         let mut files: Vec<_> = entries
             .flatten()
+            .filter(is_own)
             .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
             .collect();
         let excess = files.len().saturating_sub(MAX_FILES);
@@ -283,15 +301,45 @@ mod tests {
         };
         age(&files(folder.path())[0], 3 * hour);
         for number in 1..=MAX_FILES {
-            let path = folder.path().join(number.to_string());
+            let path = folder.path().join(match number % 2 {
+                0 => format!(".tmp{number}"),
+                _ => format!("{number}.compiled"),
+            });
             fs::write(&path, b"").unwrap();
             age(&path, if number == 7 { 2 * hour } else { hour });
         }
+        let other = folder.path().join("of-somebody-else");
+        fs::write(&other, b"").unwrap();
+        age(&other, 4 * hour);
         load_kept(&cache, &engine, &used).unwrap();
         load(&cache, &engine, &component(1)).unwrap();
         load_kept(&cache, &engine, &used).unwrap();
-        assert_eq!(files(folder.path()).len(), MAX_FILES);
-        assert!(!folder.path().join("7").exists(), "the oldest is gone");
+        assert_eq!(files(folder.path()).len(), MAX_FILES + 1);
+        assert!(
+            !folder.path().join("7.compiled").exists(),
+            "the oldest is gone"
+        );
+        assert!(other.exists(), "it is no file of a cache");
+    }
+
+    #[test]
+    fn a_folder_that_all_users_can_write_to_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let set_mode = |mode| fs::set_permissions(parent.path(), fs::Permissions::from_mode(mode));
+        for (mode, is_refused) in [
+            (0o1777, true),
+            (0o777, true),
+            (0o2770, false),
+            (0o755, false),
+        ] {
+            set_mode(mode).unwrap();
+            match CompiledCache::open(parent.path()) {
+                Err(error) => assert!(is_refused && error.to_string().contains("within it")),
+                Ok(_) => assert!(!is_refused, "{mode:o}"),
+            }
+            // As its message says.
+            CompiledCache::open(&parent.path().join("compiled")).unwrap();
+        }
     }
 
     #[test]
