@@ -16,7 +16,6 @@ use hotswap_plugins::Host;
 use hotswap_plugins::discovery::InstanceHealth;
 use hotswap_runner::discovery::{EngineUrl, PollConfig};
 use hotswap_runner::{DiscoveryBackendsConfig, Engine, EngineConfig, Environments};
-use hotswap_wasm::CompiledCache;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -29,7 +28,7 @@ use crate::environment_variables::{EnvironmentVariables, read_variable};
 use crate::exit::{Exit, UsageError};
 use crate::registrations::{EngineRegistrant, Registrations};
 use crate::shutdown::{ReloadSignal, ShutdownSignal};
-use crate::{logging, predecessor, secret_file, settings, telemetry};
+use crate::{compiled_folder, logging, predecessor, secret_file, settings, telemetry};
 
 mod reload;
 
@@ -219,13 +218,7 @@ impl RunningEngine {
         tokens: &EngineTokens,
         jwt: Option<hotswap_api::JwtVerifier>,
     ) -> Result<Self> {
-        let compiled_dir = config.compiled_dir();
-        let compiled = CompiledCache::open(&compiled_dir).with_context(|| {
-            let dir = compiled_dir.display();
-            format!(
-                "cannot keep compiled components in {dir}: name another folder with --compiled-dir"
-            )
-        })?;
+        let compiled = compiled_folder::open(&config.compiled_dir())?;
         let host = Host::with_compiled(hotswap_plugins::Limits::default(), compiled.clone())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let components = Components::with_compiled(compiled)

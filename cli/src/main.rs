@@ -11,6 +11,7 @@ use std::time::Duration;
 mod args;
 mod client;
 mod commands;
+mod compiled_folder;
 mod config;
 mod contexts;
 mod defaults;

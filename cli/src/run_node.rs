@@ -10,7 +10,6 @@ use hotswap_common::tls::{ClientTls, Reload, ServerTls, follow};
 use hotswap_core::NodeId;
 use hotswap_node::{Node, Runtime};
 use hotswap_plugins::discovery::InstanceHealth;
-use hotswap_wasm::CompiledCache;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -23,7 +22,7 @@ use crate::environment_variables::EnvironmentVariables;
 use crate::exit::{Exit, UsageError};
 use crate::registrations::{NodeRegistrant, Registrations, read_node_sources};
 use crate::shutdown::{ReloadSignal, ShutdownSignal, StopSignal};
-use crate::{logging, settings, telemetry};
+use crate::{compiled_folder, logging, settings, telemetry};
 
 /// How often the node is looked at, to report in registries whether it is ready.
 const READINESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -62,8 +61,8 @@ pub async fn run(args: RunNode, global: &Global, variables: &EnvironmentVariable
         Arc::clone(&reload_now),
     )));
     let mut registrant = NodeRegistrant::of(&config);
+    let compiled = compiled_folder::open(&compiled_dir)?;
     let runtime = Runtime::new(&compiled_dir)?;
-    let compiled = CompiledCache::open(&compiled_dir)?;
     let node = Node::start_with(runtime, config).await?;
     registrant.listens_on(&node);
     if let Some(exporting) = &mut exporting {

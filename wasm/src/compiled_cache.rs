@@ -43,8 +43,8 @@ impl CompiledCache {
     pub fn open(folder: &Path) -> io::Result<Self> {
         file::create_private_folder(folder)?;
         if fs::metadata(folder)?.permissions().mode() & WRITABLE_BY_ALL != 0 {
-            let reason = "all users can write to it, and its files are run as machine code: name a \
-                          folder within it, which is then created for its owner only";
+            let reason = "all users can write to it, and its files are run as machine code; a new folder \
+                          within it will do";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
         }
         Ok(Self {

@@ -24,9 +24,13 @@ use crate::repair_orders::{log_failed, log_repaired};
 pub(super) struct PlanRepairs<'a> {
     /// `None` where no node is to be repaired.
     context: Option<&'a DriverContext>,
-    /// What is under way. Boxed: thousands of deployments wait, and few of them repair.
-    under_way: Option<MaybeDone<BoxFuture<'a, Result<Progress, Error>>>>,
+    /// What is under way, or what has become of it. Boxed: thousands of deployments wait, and few of
+    /// them repair.
+    under_way: Option<Box<MaybeDone<Work<'a>>>>,
 }
+
+/// A look for lost nodes, or an attempt to bring them back.
+type Work<'a> = BoxFuture<'a, Result<Progress, Error>>;
 
 /// What has become of what was under way.
 pub(super) enum Progress {
@@ -69,7 +73,7 @@ impl<'a> PlanRepairs<'a> {
     }
 
     fn begin(&mut self, work: impl Future<Output = Result<Progress, Error>> + Send + 'a) {
-        self.under_way = Some(maybe_done(Box::pin(work)));
+        self.under_way = Some(Box::new(maybe_done(Box::pin(work))));
     }
 
     /// Goes on with what is under way, and never returns where nothing is. Cancel safe.
@@ -78,8 +82,8 @@ impl<'a> PlanRepairs<'a> {
     /// As [`find`], and [`Error::StaleFence`].
     pub(super) async fn progress(&mut self) -> Result<Progress, Error> {
         if let Some(under_way) = &mut self.under_way {
-            (&mut *under_way).await;
-            let progress = Pin::new(under_way).take_output();
+            under_way.as_mut().await;
+            let progress = Pin::new(under_way.as_mut()).take_output();
             self.under_way = None;
             if let Some(progress) = progress {
                 return progress;
