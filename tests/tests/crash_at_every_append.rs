@@ -78,6 +78,20 @@ impl Run<'_> {
             .await
     }
 
+    /// Waits until the engine crashes. Where one of the last appends is chosen, the rollout may end
+    /// before: on a busy machine the undisturbed run may have appended an answer by itself that
+    /// others append with the next call.
+    async fn wait_for_crash(&self, journal: &CrashingJournal, id: DeploymentId) -> Result<()> {
+        let crash = async {
+            tokio::select! {
+                biased;
+                () = journal.wait_for_crash() => Ok(()),
+                ended = self.cluster.wait_for_end(id) => ended.map(drop),
+            }
+        };
+        tokio::time::timeout(PATIENCE, crash).await?
+    }
+
     async fn wait_for_result(&self, id: DeploymentId) -> Result<RunResult> {
         self.cluster.wait_for_end(id).await?;
         let events = self.cluster.events(id).await?;
@@ -273,7 +287,7 @@ async fn crash_with_person(
             let id = run.deploy(Arc::clone(&crashing_journal)).await?;
             let engine = run.cluster.engine.clone();
             let person = promotes.then(|| tokio::spawn(promote(engine, id)));
-            tokio::time::timeout(PATIENCE, crashing_journal.wait_for_crash()).await?;
+            run.wait_for_crash(&crashing_journal, id).await?;
             if let Some(person) = &person {
                 person.abort();
             }
@@ -318,7 +332,7 @@ async fn stay_away_beyond_the_deadline(
             restart(run.cluster, &store).await?;
             run.prepare().await?;
             let id = run.deploy(Arc::clone(&crashing_journal)).await?;
-            tokio::time::timeout(PATIENCE, crashing_journal.wait_for_crash()).await?;
+            run.wait_for_crash(&crashing_journal, id).await?;
             run.cluster.engine.shutdown().await;
             let progress = run.progress(id).await?;
             clock.step(BEYOND_DEADLINE);
