@@ -119,9 +119,9 @@ impl WaitScope {
                     beside(go_on(work.as_mut(), &mut result), taken.as_mut()).await?;
                 }
                 () = self.wake.notified() => {
-                    let caught_up = pin!(writer.catch_up());
-                    let caught_up = pin!(beside(repairs.go_on(), caught_up));
-                    beside(go_on(work.as_mut(), &mut result), caught_up).await?;
+                    let mut caught_up = Box::pin(writer.catch_up());
+                    let mut caught_up = Box::pin(beside(repairs.go_on(), caught_up.as_mut()));
+                    beside(go_on(work.as_mut(), &mut result), caught_up.as_mut()).await?;
                 }
                 () = self.timers.sleep_until(deadline) => {}
             }
@@ -160,8 +160,9 @@ impl WaitScope {
             tokio::select! {
                 progress = repairs.progress() => Box::pin(repairs.take(progress?, writer)).await?,
                 () = self.wake.notified() => {
-                    let caught_up = pin!(writer.catch_up());
-                    beside(repairs.go_on(), caught_up).await?;
+                    // Boxed, so that what waits does not keep the memory of a read.
+                    let mut caught_up = Box::pin(writer.catch_up());
+                    Box::pin(beside(repairs.go_on(), caught_up.as_mut())).await?;
                 }
                 () = self.timers.sleep_until(next) => {}
             }
