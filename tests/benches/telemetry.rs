@@ -144,7 +144,7 @@ impl Load {
     }
 }
 
-/// An installation, and what is asked of it.
+/// An installation, and the loads that are put on it.
 struct Setup {
     name: &'static str,
     installation: Installation,

@@ -78,15 +78,20 @@ impl Run<'_> {
             .await
     }
 
-    /// Waits until the engine crashes. Where one of the last appends is chosen, the rollout may end
-    /// before: on a busy machine the undisturbed run may have appended an answer by itself that
-    /// others append with the next call.
-    async fn wait_for_crash(&self, journal: &CrashingJournal, id: DeploymentId) -> Result<()> {
+    /// Waits until the engine crashes. With `may_end`, the rollout may also end without: on a busy
+    /// machine the undisturbed run may have written an answer by itself that others write together
+    /// with the next call, so others have fewer appends.
+    async fn wait_for_crash(
+        &self,
+        journal: &CrashingJournal,
+        id: DeploymentId,
+        may_end: bool,
+    ) -> Result<()> {
         let crash = async {
             tokio::select! {
                 biased;
                 () = journal.wait_for_crash() => Ok(()),
-                ended = self.cluster.wait_for_end(id) => ended.map(drop),
+                ended = self.cluster.wait_for_end(id), if may_end => ended.map(drop),
             }
         };
         tokio::time::timeout(PATIENCE, crash).await?
@@ -287,7 +292,9 @@ async fn crash_with_person(
             let id = run.deploy(Arc::clone(&crashing_journal)).await?;
             let engine = run.cluster.engine.clone();
             let person = promotes.then(|| tokio::spawn(promote(engine, id)));
-            run.wait_for_crash(&crashing_journal, id).await?;
+            let is_near_end = append + 2 >= append_count;
+            run.wait_for_crash(&crashing_journal, id, is_near_end)
+                .await?;
             if let Some(person) = &person {
                 person.abort();
             }
@@ -323,7 +330,8 @@ async fn stay_away_beyond_the_deadline(
     ensure!(end.status() == Status::Succeeded, "{:?}", end.cause);
 
     let mut rolled_back = 0;
-    for append in 0..counting_journal.append_count() {
+    let append_count = counting_journal.append_count();
+    for append in 0..append_count {
         for timing in [CrashTiming::BeforeAppend, CrashTiming::AfterAppend] {
             let number = 1 + append * 2 + u64::from(timing == CrashTiming::AfterAppend);
             let crash_point = CrashPoint { append, timing };
@@ -332,7 +340,9 @@ async fn stay_away_beyond_the_deadline(
             restart(run.cluster, &store).await?;
             run.prepare().await?;
             let id = run.deploy(Arc::clone(&crashing_journal)).await?;
-            run.wait_for_crash(&crashing_journal, id).await?;
+            let is_near_end = append + 2 >= append_count;
+            run.wait_for_crash(&crashing_journal, id, is_near_end)
+                .await?;
             run.cluster.engine.shutdown().await;
             let progress = run.progress(id).await?;
             clock.step(BEYOND_DEADLINE);

@@ -43,8 +43,8 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// How long an engine runs before another one takes over.
 const TENURE: Duration = Duration::from_millis(400);
 
-/// Reads the events of one deployment at a time, in the order of the requests: whoever asks and then
-/// does not take its turn holds up all others.
+/// Reads the events of one deployment at a time, first come, first served. A reader that is not
+/// polled when its turn comes blocks all others.
 struct InTurn(Semaphore);
 
 #[async_trait]

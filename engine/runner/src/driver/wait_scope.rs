@@ -202,9 +202,9 @@ impl WaitScope {
     }
 }
 
-/// Waits for `done`, and lets `others` go on meanwhile. A future that nobody polls keeps its place
-/// in every queue in which it waits, and what it was given there: a connection to the store, for
-/// example. If `done` waits for the same thing, neither would ever end.
+/// Waits for `done`, and keeps polling `others` meanwhile. A future that is not polled can still be
+/// given what it queued for, such as a connection to the store, and then holds it. If `done` waits
+/// for the same connection, neither would ever end.
 async fn beside<T>(
     others: impl Future<Output = Infallible>,
     done: Pin<&mut impl Future<Output = T>>,

@@ -37,8 +37,8 @@ impl Readers {
         })
     }
 
-    /// Runs a query on a thread that may block. If the caller goes away, a query that runs comes to
-    /// its end and its result is dropped.
+    /// Runs a query on a thread that may block. If the caller goes away, a query that has begun still
+    /// runs to its end, and its result is dropped; one that has not begun is dropped.
     ///
     /// A caller that waits for something else meanwhile, and so does not poll this, keeps no
     /// connection from others.
@@ -170,7 +170,7 @@ mod tests {
         let other = timeout(Duration::from_secs(30), readers.read(|_| Ok(())));
         let other = other
             .await
-            .expect("no query that nobody polls keeps a connection");
+            .expect("a query that is not polled must not hold a connection");
         other.unwrap();
         for query in left {
             query.await.unwrap();
